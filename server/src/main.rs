@@ -1,0 +1,3 @@
+//! `parrot-chirpd`, a Chirp server.
+
+fn main() {}
