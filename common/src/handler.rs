@@ -1,0 +1,110 @@
+//! The handlers: what each system call means on a remote or mapped object. Written once, for every
+//! technique.
+//!
+//! [`handle`] finds the row of the call and runs its handler with the context [`Cx`]. A handler
+//! reads its arguments from the guest, asks the resolver what its names mean, asks the session for
+//! what is remote, and answers with an [`Outcome`]. It has no side effect before its first request
+//! to the session, so a technique may run it again from the start (`Errno::DEFER`).
+
+mod attr;
+mod data;
+mod dir;
+mod exec;
+mod fd;
+mod link;
+mod map;
+mod open;
+mod path;
+mod stat;
+
+pub(crate) use path::{Need, Need2};
+
+use crate::files::Files;
+use crate::guest::Guest;
+use crate::mountlist::Table;
+use crate::outcome::{Outcome, Reason};
+use crate::resolve::{Lookup, Slot, Walker};
+use crate::syscall::table;
+
+pub use exec::{Interpreter, interpreter};
+
+/// The namespace of a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Namespace<'a> {
+    /// The compiled mountlist.
+    pub table: Table<'a>,
+    /// The session directory, absolute, without a slash at the end.
+    pub session: &'a [u8],
+}
+
+/// How many bytes a handler moves at once.
+pub const CHUNK: usize = 256 << 10;
+
+/// The memory of one call: too big for a guest's stack. All-zero bytes are a valid `Scratch`, so a
+/// technique may take it from fresh mapped memory.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Scratch {
+    first: Walker,
+    second: Walker,
+    /// Data of requests and replies.
+    pub data: [u8; CHUNK],
+}
+
+impl Scratch {
+    /// The walker of a name.
+    pub const fn walker(&mut self, slot: Slot) -> &mut Walker {
+        match slot {
+            Slot::First => &mut self.first,
+            Slot::Second => &mut self.second,
+        }
+    }
+}
+
+/// Everything a handler works with.
+#[derive(Debug)]
+pub struct Cx<'a, G: Guest, F: Files> {
+    /// The program.
+    pub guest: &'a mut G,
+    /// The session.
+    pub files: &'a mut F,
+    /// The namespace.
+    pub ns: &'a Namespace<'a>,
+    /// Memory.
+    pub scratch: &'a mut Scratch,
+    /// How far names are resolved.
+    pub lookup: Lookup,
+}
+
+/// Decides one caught call.
+pub fn handle<G: Guest, F: Files>(cx: &mut Cx<'_, G, F>, nr: usize, args: [usize; 6]) -> Outcome {
+    table::dispatch(cx, nr, args).unwrap_or(Outcome::Pass(Reason::Unknown))
+}
+
+/// The arguments of a call, with the conversions the kernel makes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Args(pub(crate) [usize; 6]);
+
+impl Args {
+    /// An argument as it is.
+    pub(crate) fn raw(self, index: usize) -> usize {
+        self.0.get(index).copied().unwrap_or(0)
+    }
+
+    /// A descriptor or another 32-bit number.
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel looks at 32 bits")]
+    pub(crate) fn int(self, index: usize) -> i32 {
+        (self.raw(index) as u32).cast_signed()
+    }
+
+    /// An unsigned 32-bit number.
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel looks at 32 bits")]
+    pub(crate) fn uint(self, index: usize) -> u32 {
+        self.raw(index) as u32
+    }
+
+    /// A signed 64-bit number.
+    pub(crate) fn long(self, index: usize) -> i64 {
+        self.raw(index).cast_signed() as i64
+    }
+}
