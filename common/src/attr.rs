@@ -1,5 +1,8 @@
 //! The attributes of a file, as the session tells them and as `stat(2)` and `statx(2)` want them.
-#![expect(unsafe_code, reason = "attributes travel as the bytes of a repr(C) struct without padding")]
+#![expect(
+    unsafe_code,
+    reason = "attributes travel as the bytes of a repr(C) struct without padding"
+)]
 
 /// Attributes of a remote file. Times are seconds and nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -40,7 +40,6 @@ pub fn session_dir(base: &[u8], uid: u32, table: &[u8], out: &mut [u8]) -> usize
     let mut rest = uid;
     let mut used = 0;
     for place in digits.iter_mut().rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "below 10")]
         let digit = (rest % 10) as u8;
         *place = b'0' + digit;
         used += 1;

@@ -248,9 +248,7 @@ impl<'a> Table<'a> {
     #[must_use]
     pub fn is_ancestor(&self, name: &[u8]) -> bool {
         let name = if name == b"/" { b"".as_slice() } else { name };
-        self.rules().any(|rule| {
-            strip(rule.prefix, name).is_some_and(|rest| !rest.is_empty())
-        })
+        self.rules().any(|rule| strip(rule.prefix, name).is_some_and(|rest| !rest.is_empty()))
     }
 
     /// Whether a path component is a component of some rule's prefix.

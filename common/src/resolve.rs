@@ -115,7 +115,8 @@ pub fn resolve<G: Guest, F: Files>(
             return Ok(passing(guest, at, walker));
         }
     } else {
-        let class = if at.dirfd == libc::AT_FDCWD { guest.cwd_class() } else { guest.fd_class(at.dirfd) };
+        let class =
+            if at.dirfd == libc::AT_FDCWD { guest.cwd_class() } else { guest.fd_class(at.dirfd) };
         match class {
             FdClass::Shadow { id, kind: Kind::Dir, .. } => {
                 walker.input_as_name()?;

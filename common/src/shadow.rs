@@ -86,7 +86,6 @@ pub fn format_id(id: ShadowId) -> [u8; 16] {
     let mut text = [0; 16];
     for (place, shift) in text.iter_mut().zip((0..16).rev()) {
         let digit = (id >> (shift * 4)) & 15;
-        #[expect(clippy::cast_possible_truncation, reason = "below 16")]
         let digit = digit as u8;
         *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
     }
@@ -114,9 +113,7 @@ mod tests {
     fn link_texts_are_read_back() {
         let session = b"/tmp/parrot.0/abc";
         let id = format_id(0x1234_5678_9abc_def0);
-        let text = |before: &str, after: &str| {
-            [before.as_bytes(), &id, after.as_bytes()].concat()
-        };
+        let text = |before: &str, after: &str| [before.as_bytes(), &id, after.as_bytes()].concat();
         let known = [
             (text("/tmp/parrot.0/abc/c/", ""), Kind::Complete),
             (text("/tmp/parrot.0/abc/c/", " (deleted)"), Kind::Complete),

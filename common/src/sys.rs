@@ -15,6 +15,12 @@ pub unsafe fn raw(nr: usize, a: [usize; 6]) -> isize {
     value.cast_signed()
 }
 
+/// The number of a call, as a register holds it.
+#[must_use]
+pub const fn number(nr: Sysno) -> usize {
+    nr as usize
+}
+
 /// Makes a system call whose pointers are the caller's promise and splits the result.
 ///
 /// # Safety
@@ -24,7 +30,7 @@ pub unsafe fn raw(nr: usize, a: [usize; 6]) -> isize {
 /// Whatever the kernel says.
 pub unsafe fn call(nr: Sysno, a: [usize; 6]) -> Result<usize, Errno> {
     // SAFETY: the caller's promise.
-    Errno::check(unsafe { raw(nr.id() as usize, a) })
+    Errno::check(unsafe { raw(number(nr), a) })
 }
 
 /// `close(2)`; errors are of no use to anybody here.
@@ -71,7 +77,7 @@ fn terminated(path: &[u8]) -> Result<(), Errno> {
 #[must_use]
 pub fn getpid() -> i32 {
     // SAFETY: no arguments.
-    let pid = unsafe { raw(Sysno::getpid.id() as usize, [0; 6]) };
+    let pid = unsafe { raw(number(Sysno::getpid), [0; 6]) };
     i32::try_from(pid).unwrap_or(0)
 }
 
@@ -79,6 +85,6 @@ pub fn getpid() -> i32 {
 #[must_use]
 pub fn gettid() -> i32 {
     // SAFETY: no arguments.
-    let tid = unsafe { raw(Sysno::gettid.id() as usize, [0; 6]) };
+    let tid = unsafe { raw(number(Sysno::gettid), [0; 6]) };
     i32::try_from(tid).unwrap_or(0)
 }

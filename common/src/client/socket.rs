@@ -68,7 +68,6 @@ impl Socket {
         let mut used = 0;
         let mut rest = dir.unsigned_abs();
         for place in digits.iter_mut().rev() {
-            #[expect(clippy::cast_possible_truncation, reason = "below 10")]
             let digit = (rest % 10) as u8;
             *place = b'0' + digit;
             used += 1;
@@ -237,7 +236,7 @@ fn open_dir(session: &[u8]) -> Result<i32, Errno> {
     // SAFETY: `stat` is writable.
     let result = unsafe { sys::call(Sysno::fstat, [arg(dir), at, 0, 0, 0, 0]) };
     // SAFETY: no arguments.
-    let uid = unsafe { sys::raw(Sysno::geteuid.id() as usize, [0; 6]) };
+    let uid = unsafe { sys::raw(sys::number(Sysno::geteuid), [0; 6]) };
     let ours = i64::try_from(uid) == Ok(i64::from(stat.st_uid)) && stat.st_mode & 0o077 == 0;
     if result.is_err() || !ours {
         sys::close(dir);

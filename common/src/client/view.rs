@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use syscalls::Sysno;
 
 /// Where the presence bytes begin in a control file.
-pub const PRESENT_AT: usize = 64;
+pub(super) const PRESENT_AT: usize = 64;
 /// How many files a process keeps mapped.
 const KEEP: usize = 8;
 

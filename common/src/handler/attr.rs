@@ -94,9 +94,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         };
         if a.raw(1) == 0 || self.is_empty_path(a.raw(1), a.int(3)) {
             let [b, c, d, e] = times;
-            return self.on_fd(a.int(0), |id| {
-                Request::on(Op::FUTimes, id).args([b, c, d, e, 0])
-            });
+            return self.on_fd(a.int(0), |id| Request::on(Op::FUTimes, id).args([b, c, d, e, 0]));
         }
         let follow = a.int(3) & libc::AT_SYMLINK_NOFOLLOW == 0;
         self.utimes_at(a, Need::write(Some(0), 1, follow), times)

@@ -126,9 +126,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         if self.guest.read(at.wrapping_add(index * 16), &mut pair)? < 16 {
             return Err(Errno::EFAULT);
         }
-        let word = |half: &[u8]| {
-            half.try_into().map_or(0, |bytes| usize::from_ne_bytes(bytes))
-        };
+        let word = |half: &[u8]| half.try_into().map_or(0, usize::from_ne_bytes);
         let (base, len) = pair.split_at(8);
         if word(len) > isize::MAX.cast_unsigned() {
             return Err(Errno::EINVAL);
@@ -139,7 +137,9 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
     /// The guest address of byte `done` of the call's memory, and how many follow in one piece.
     fn piece(&mut self, memory: Memory, done: usize) -> Result<(usize, usize), Errno> {
         let (at, count) = match memory {
-            Memory::Buffer(at, len) => return Ok((at.wrapping_add(done), len.saturating_sub(done))),
+            Memory::Buffer(at, len) => {
+                return Ok((at.wrapping_add(done), len.saturating_sub(done)));
+            }
             Memory::Vectors(at, count) => (at, count),
         };
         let mut skip = done;
@@ -280,7 +280,8 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let len = room.min(want - done).min(CHUNK);
         let data = self.scratch.data.get_mut(..len).unwrap_or_default();
         let len = self.guest.read(place, data)?;
-        let request = Request { a: data.get(..len).unwrap_or_default(), ..Request::on(Op::PWrite, id) };
+        let request =
+            Request { a: data.get(..len).unwrap_or_default(), ..Request::on(Op::PWrite, id) };
         let reply = self.files.call(&request.args(args), &mut []).map_err(errno)?;
         let written = usize::try_from(reply.value).map_err(|_| Errno::EPROTO)?;
         Ok((written.min(len), reply.aux[0]))

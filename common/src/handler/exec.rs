@@ -232,7 +232,11 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
     /// How a script's interpreter shall find the script: by the name the guest used.
     fn script_name(&mut self, script: &mut Path) -> Result<(), Errno> {
         let walker = self.scratch.walker(Slot::First);
-        if walker.input().is_empty() { script.set(walker.name()) } else { script.set(walker.input()) }
+        if walker.input().is_empty() {
+            script.set(walker.name())
+        } else {
+            script.set(walker.input())
+        }
     }
 
     /// Looks an interpreter up in the namespace; whether it is anything else than the local file
@@ -286,7 +290,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let prot = arg(libc::PROT_READ | libc::PROT_WRITE);
         let flags = arg(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let mapped =
-            self.guest.native(Sysno::mmap.id() as usize, [0, room, prot, flags, arg(-1), 0]);
+            self.guest.native(sys::number(Sysno::mmap), [0, room, prot, flags, arg(-1), 0]);
         let vector = Errno::check(mapped)?;
         let mut text_at = vector + (count + 5) * 8;
         let mut index = 0;

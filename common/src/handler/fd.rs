@@ -6,7 +6,8 @@ use crate::files::{Files, Op, Request};
 use crate::guest::{FdClass, Forget, Guest};
 use crate::outcome::{Outcome, Reason, Watch};
 use crate::shadow::{Kind, ShadowId, served_mode};
-use crate::sys::arg;
+use crate::sys::{arg, number};
+use syscalls::Sysno;
 
 /// ioctl(2) requests that clone or describe extents of files.
 const FICLONE: u32 = 0x4004_9409;
@@ -33,7 +34,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
             return Outcome::Fail(Errno::DEFER);
         }
         self.guest.forget(Forget::Fd(fd));
-        let closed = self.guest.native(libc::SYS_close as usize, [arg(fd), 0, 0, 0, 0, 0]);
+        let closed = self.guest.native(number(Sysno::close), [arg(fd), 0, 0, 0, 0, 0]);
         match flushed {
             Ok(()) => Outcome::Done(closed),
             Err(errno) => Outcome::Fail(errno),
@@ -52,13 +53,13 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
     /// dup2(2) and dup3(2) close the second descriptor, silently: its data are flushed before.
     pub(crate) fn dup2(&mut self, a: Args) -> Outcome {
         let (old, new) = (a.int(0), a.int(1));
-        if old != new {
-            if let FdClass::Shadow { id, writable: true, kind } = self.guest.fd_class(new) {
-                // The error has no place to go: it stays with the file for the next flush.
-                if kind != Kind::Dir && self.flush(id) == Err(Errno::DEFER) {
-                    return Outcome::Fail(Errno::DEFER);
-                }
-            }
+        if old != new
+            && let FdClass::Shadow { id, writable: true, kind } = self.guest.fd_class(new)
+            && kind != Kind::Dir
+            // An error has no place to go: it stays with the file for the next flush.
+            && self.flush(id) == Err(Errno::DEFER)
+        {
+            return Outcome::Fail(Errno::DEFER);
         }
         let outcome = self.duplicate(old);
         if old != new {
@@ -82,9 +83,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         match a.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => Outcome::Watch(Watch::NewFd(class)),
             libc::F_GETFL if kind == Kind::Served => match self.guest.fd_flags(a.int(0)) {
-                Ok(flags) => {
-                    Outcome::Done(((flags & !libc::O_ACCMODE) | served_mode(id)) as isize)
-                }
+                Ok(flags) => Outcome::Done(((flags & !libc::O_ACCMODE) | served_mode(id)) as isize),
                 Err(errno) => Outcome::Fail(errno),
             },
             // A lease on the shadow would be the session's own tool broken.
@@ -98,7 +97,8 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let FdClass::Shadow { id, kind, .. } = self.guest.fd_class(fd) else {
             return Outcome::Pass(Reason::PlainFd);
         };
-        if kind != Kind::Served || !matches!(whence, libc::SEEK_END | libc::SEEK_DATA | libc::SEEK_HOLE)
+        if kind != Kind::Served
+            || !matches!(whence, libc::SEEK_END | libc::SEEK_DATA | libc::SEEK_HOLE)
         {
             return Outcome::Pass(Reason::CompleteFd);
         }
@@ -108,7 +108,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
             .call(&Request::on(Op::Seek, id).args(args), &mut [])
             .map_err(super::data::errno)
             .and_then(|reply| self.guest.seek(fd, reply.value, libc::SEEK_SET));
-        Outcome::from_result(result.map(|at| at as isize))
+        Outcome::from_result(result.and_then(|at| isize::try_from(at).or(Err(Errno::EOVERFLOW))))
     }
 
     pub(crate) fn fsync(&mut self, a: Args) -> Outcome {
@@ -174,10 +174,10 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
             for fd in first..=last {
                 let Ok(fd) = i32::try_from(fd) else { break };
                 let Some(class) = self.guest.known_fd(fd) else { continue };
-                if let FdClass::Shadow { id, writable: true, .. } = class {
-                    if self.flush(id) == Err(Errno::DEFER) {
-                        return Outcome::Fail(Errno::DEFER);
-                    }
+                if let FdClass::Shadow { id, writable: true, .. } = class
+                    && self.flush(id) == Err(Errno::DEFER)
+                {
+                    return Outcome::Fail(Errno::DEFER);
                 }
                 self.guest.forget(Forget::Fd(fd));
             }

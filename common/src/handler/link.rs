@@ -72,10 +72,10 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
 
     pub(crate) fn linkat(&mut self, a: Args) -> Outcome {
         let flags = a.int(4);
-        if flags & libc::AT_EMPTY_PATH != 0 {
-            if let FdClass::Shadow { .. } = self.guest.fd_class(a.int(0)) {
-                return Outcome::Fail(Errno::EXDEV);
-            }
+        if flags & libc::AT_EMPTY_PATH != 0
+            && let FdClass::Shadow { .. } = self.guest.fd_class(a.int(0))
+        {
+            return Outcome::Fail(Errno::EXDEV);
         }
         let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
         self.link_at(a, Need::look(Some(0), 1, follow), Need::write(Some(2), 3, false))

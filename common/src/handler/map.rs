@@ -37,8 +37,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
                 if mode == libc::O_WRONLY || (shared && mode != libc::O_RDWR) {
                     return Outcome::Fail(Errno::EACCES);
                 }
-                let mapped =
-                    self.complete(id, shared).and_then(|copy| self.guest.map(copy, a.0));
+                let mapped = self.complete(id, shared).and_then(|copy| self.guest.map(copy, a.0));
                 Outcome::from_result(mapped.map(usize::cast_signed))
             }
         }

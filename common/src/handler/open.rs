@@ -46,7 +46,12 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         if word(16) == 0 {
             return self.do_open(a, Some(0), 1, flags, mode);
         }
-        let need = Need { dirfd: Some(0), path: 1, follow: flags & libc::O_NOFOLLOW == 0, right: Right::Read };
+        let need = Need {
+            dirfd: Some(0),
+            path: 1,
+            follow: flags & libc::O_NOFOLLOW == 0,
+            right: Right::Read,
+        };
         self.on_path(a, need, |_, _, _, _| Err(Errno::EXDEV.into()))
     }
 

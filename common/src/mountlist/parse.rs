@@ -87,7 +87,9 @@ impl Options {
             return Ok(());
         }
         let (key, value) = match word.iter().position(|&b| b == b'=') {
-            Some(at) => (word.get(..at).unwrap_or_default(), word.get(at + 1..).unwrap_or_default()),
+            Some(at) => {
+                (word.get(..at).unwrap_or_default(), word.get(at + 1..).unwrap_or_default())
+            }
             None => (word, b"".as_slice()),
         };
         match (key, value) {
@@ -341,7 +343,8 @@ impl<'m> Builder<'m> {
         for place in entry.iter_mut().take(24) {
             *place = bytes.next().unwrap_or(0);
         }
-        for (place, byte) in entry.iter_mut().skip(24).zip(times.iter().flat_map(|t| t.to_le_bytes()))
+        for (place, byte) in
+            entry.iter_mut().skip(24).zip(times.iter().flat_map(|t| t.to_le_bytes()))
         {
             *place = byte;
         }
@@ -358,7 +361,12 @@ impl<'m> Builder<'m> {
         let mut path = [0; 4097];
         let Some(place) = path.get_mut(..name.len()) else { return false };
         place.copy_from_slice(name);
-        match sys::openat(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC, 0) {
+        match sys::openat(
+            libc::AT_FDCWD,
+            &path,
+            libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC,
+            0,
+        ) {
             Ok(fd) => {
                 sys::close(fd);
                 true

@@ -23,7 +23,8 @@ fn lookup(bytes: &[u8], name: &str) -> Option<(String, String)> {
 
 #[test]
 fn the_longest_prefix_at_a_component_border_wins() {
-    let list = compile("/no/data /chirp/h/d\n/no/data/deep/ /tmp//x/ ro\n/no/data /chirp/last\n").unwrap();
+    let list =
+        compile("/no/data /chirp/h/d\n/no/data/deep/ /tmp//x/ ro\n/no/data /chirp/last\n").unwrap();
     let is = |name: &str, target: &str, rest: &str| {
         assert_eq!(lookup(&list, name), Some((target.into(), rest.into())), "{name}");
     };
@@ -97,12 +98,12 @@ proptest! {
     fn any_text_is_compiled_or_refused(text in "[/a-c \\\\0-9\n#.=]{0,80}", room in 0_usize..600) {
         let mut out = vec![0; room];
         let mut builder = Builder::new(&mut out);
-        if builder.add_text(text.as_bytes(), b"f").is_ok() {
-            if let Ok(len) = builder.finish() {
-                let table = Table::from_bytes(&out[..len]).unwrap();
-                let lengths: Vec<_> = table.rules().map(|r| r.prefix.len()).collect();
-                prop_assert!(lengths.is_sorted_by(|a, b| a >= b));
-            }
+        if builder.add_text(text.as_bytes(), b"f").is_ok()
+            && let Ok(len) = builder.finish()
+        {
+            let table = Table::from_bytes(&out[..len]).unwrap();
+            let lengths: Vec<_> = table.rules().map(|r| r.prefix.len()).collect();
+            prop_assert!(lengths.is_sorted_by(|a, b| a >= b));
         }
     }
 

@@ -180,8 +180,7 @@ impl Walker {
         let component = self.rest.get(at..end).unwrap_or_default();
         let start = self.name_len;
         let place = self.name.get_mut(start..start + 1 + component.len());
-        let (slash, text) =
-            place.and_then(<[u8]>::split_first_mut).ok_or(Errno::ENAMETOOLONG)?;
+        let (slash, text) = place.and_then(<[u8]>::split_first_mut).ok_or(Errno::ENAMETOOLONG)?;
         *slash = b'/';
         text.copy_from_slice(component);
         self.name_len += 1 + component.len();

@@ -10,6 +10,11 @@ use crate::guest::Guest;
 use crate::handler::{Args, Cx};
 use crate::outcome::{Outcome, Reason};
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+const fn number(nr: libc::c_long) -> usize {
+    nr as usize
+}
+
 macro_rules! syscalls {
     ($(
         $(#[$cfg:meta])*
@@ -20,8 +25,7 @@ macro_rules! syscalls {
             $(#[$cfg])*
             Row {
                 name: stringify!($name),
-                #[expect(clippy::cast_sign_loss, reason = "numbers of calls are positive")]
-                nr: libc::$nr as usize,
+                nr: number(libc::$nr),
                 policy: $policy,
                 symbols: &[$($symbol),*],
                 summary: $summary,
@@ -175,6 +179,11 @@ syscalls! {
     // Programs.
     execve = SYS_execve, Policy::Always, ["execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle"] => execve, "Runs a program.";
     execveat = SYS_execveat, Policy::Always, ["execveat", "fexecve"] => execveat, "Runs a program below a directory.";
+
+    // Names that the kernel keeps: only local ones can be.
+    acct = SYS_acct, PATH, ["acct"] => local_only, "Names the accounting file.";
+    swapon = SYS_swapon, PATH, ["swapon"] => local_only, "Names a swap file.";
+    swapoff = SYS_swapoff, PATH, ["swapoff"] => local_only, "Ends the use of a swap file.";
 
     // Watching.
     inotify_add_watch = SYS_inotify_add_watch, PATH, ["inotify_add_watch"] => inotify_add_watch, "Watches a name; ENOSPC on remote ones, so that programs poll.";
