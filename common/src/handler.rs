@@ -16,6 +16,8 @@ mod map;
 mod open;
 mod path;
 mod stat;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use path::{Need, Need2};
 

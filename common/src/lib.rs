@@ -29,6 +29,8 @@
 pub mod attr;
 pub mod client;
 pub mod errno;
+#[cfg(test)]
+mod fake;
 pub mod files;
 pub mod guest;
 pub mod handler;

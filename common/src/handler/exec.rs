@@ -245,6 +245,11 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let table = self.ns.table;
         let walker = self.scratch.walker(Slot::Second);
         let target = resolve_redirect(&table, walker, program, true)?;
+        if matches!(target, Target::Local(_)) && !table.has_local() {
+            // The local file of that name, by that name.
+            file.set(program)?;
+            return Ok(false);
+        }
         let remote = target == Target::Remote(0) || table.lookup(program).is_some();
         self.program(target, Slot::Second, &[], file)?;
         Ok(remote)

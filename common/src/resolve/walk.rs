@@ -244,8 +244,8 @@ impl Walker {
         } else {
             self.pop();
         }
-        let between: &[u8] = if self.rest_len == 0 { b"" } else { b"/" };
-        self.prepend(&[text, between])
+        // What is left starts with its slash.
+        self.prepend(&[text])
     }
 
     /// Writes the local path of the name into `physical`, with its zero byte.
