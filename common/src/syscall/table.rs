@@ -196,7 +196,43 @@ syscalls! {
 
 #[cfg(test)]
 mod tests {
-    use super::TABLE;
+    use super::{On, Policy, TABLE};
+    use std::fmt::Write;
+
+    fn policy(policy: Policy) -> String {
+        match policy {
+            Policy::Path => "by name".into(),
+            Policy::Fd(_, On::Any) => "on any shadow".into(),
+            Policy::Fd(_, On::Served) => "on served shadows and directories".into(),
+            Policy::Always => "always".into(),
+            Policy::Pass => "passes".into(),
+            Policy::Refuse(errno) => format!("refused: {errno}"),
+        }
+    }
+
+    /// `docs/syscalls.md` is written from the table: `UPDATE_DOCS=1 cargo test -p parrot-common`.
+    #[test]
+    fn the_table_of_the_docs_is_this_one() {
+        let mut text = String::from(
+            "# System calls\n\nWritten from `common/src/syscall/table.rs`; do not edit. *Caught* \
+             says when a call is looked at: by the\nname it carries, by a descriptor that is a \
+             shadow, always, or never.\n\n| call | caught | libc symbols | what it does |\n\
+             | --- | --- | --- | --- |\n",
+        );
+        let mut rows: Vec<_> = TABLE.iter().collect();
+        rows.sort_by_key(|row| row.name);
+        for row in rows {
+            let symbols: Vec<_> = row.symbols.iter().map(|s| format!("`{s}`")).collect();
+            let (symbols, policy) = (symbols.join(" "), policy(row.policy));
+            writeln!(text, "| `{}` | {policy} | {symbols} | {} |", row.name, row.summary).unwrap();
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/syscalls.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let there = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(there, text, "docs/syscalls.md is stale: UPDATE_DOCS=1 cargo test");
+    }
 
     #[test]
     fn numbers_and_symbols_are_unique_and_summaries_are_sentences() {
