@@ -107,54 +107,75 @@ pub fn resolve<G: Guest, F: Files>(
     if let Some(target) = alias(cx, at, slot)? {
         return Ok(target);
     }
-    let (guest, walker) = (&mut *cx.guest, cx.scratch.walker(slot));
-    if absolute {
-        let known = !quick_plain(&table, walker.input());
-        let special = matches!(walker.first_component(), b"proc" | b"dev" | b"." | b"..");
-        if cx.lookup == Lookup::Quick && !table.full() && (!known || special) {
-            return Ok(passing(guest, at, walker));
-        }
-    } else {
-        let class =
-            if at.dirfd == libc::AT_FDCWD { guest.cwd_class() } else { guest.fd_class(at.dirfd) };
-        match class {
-            FdClass::Shadow { id, kind: Kind::Dir, .. } => {
-                walker.input_as_name()?;
-                return Ok(Target::Remote(id));
-            }
-            FdClass::Shadow { .. } => return Err(Errno::ENOTDIR),
-            FdClass::Plain => {}
-        }
-        let input = walker.input();
-        let first = walker.first_component();
-        let hidden = table.full()
-            || table.knows_component(first)
-            || (table.has_local() && input.split(|&b| b == b'/').any(|part| part == b".."));
-        if cx.lookup == Lookup::Quick && !hidden {
-            return Ok(passing(guest, at, walker));
-        }
-        // Physical, mapped back to the logical name.
-        let mut base = [0; 4096];
-        let len = guest.fd_path(at.dirfd, &mut base)?;
-        let base = base.get(..len).unwrap_or_default();
-        if base.first() != Some(&b'/') {
-            return Ok(Target::Pass(Reason::Plain));
-        }
-        match table.reverse(base) {
-            Some((prefix, rest)) => walker.prepend(&[prefix, rest, b"/"])?,
-            None => walker.prepend(&[base, b"/"])?,
-        }
+    let early = if absolute { from_root(cx, at, slot) } else { below(cx, at, slot)? };
+    match early {
+        Some(target) => Ok(target),
+        None => cx.scratch.walker(slot).walk(&table, at.follow),
     }
-    let walker = cx.scratch.walker(slot);
-    walker.walk(&table, at.follow)
 }
 
-/// A name that shows no mount: passes, unless the technique can tell at once that the kernel will
-/// not find it.
-fn passing<G: Guest>(guest: &mut G, at: At, walker: &Walker) -> Target {
+/// An absolute name: what its first component tells; `None` when it must be walked.
+fn from_root<G: Guest, F: Files>(cx: &mut Cx<'_, G, F>, at: At, slot: Slot) -> Option<Target> {
+    let table = cx.ns.table;
+    let walker = cx.scratch.walker(slot);
+    let plain = quick_plain(&table, walker.input())
+        || matches!(walker.first_component(), b"proc" | b"dev" | b"." | b"..");
+    if cx.lookup == Lookup::Full || table.full() || !plain {
+        return None;
+    }
+    passing(cx.guest, at, walker).map(Target::Pass)
+}
+
+/// A relative name: what its directory tells; `None` when it must be walked, from the directory's
+/// own name, which is then in front of it.
+fn below<G: Guest, F: Files>(
+    cx: &mut Cx<'_, G, F>,
+    at: At,
+    slot: Slot,
+) -> Result<Option<Target>, Errno> {
+    let table = cx.ns.table;
+    let (guest, walker) = (&mut *cx.guest, cx.scratch.walker(slot));
+    let class =
+        if at.dirfd == libc::AT_FDCWD { guest.cwd_class() } else { guest.fd_class(at.dirfd) };
+    match class {
+        FdClass::Shadow { id, kind: Kind::Dir, .. } => {
+            walker.input_as_name()?;
+            return Ok(Some(Target::Remote(id)));
+        }
+        FdClass::Shadow { .. } => return Err(Errno::ENOTDIR),
+        FdClass::Plain => {}
+    }
+    let input = walker.input();
+    let hidden = table.full()
+        || table.knows_component(walker.first_component())
+        || (table.has_local() && input.split(|&b| b == b'/').any(|part| part == b".."));
+    if cx.lookup == Lookup::Quick
+        && !hidden
+        && let Some(reason) = passing(guest, at, walker)
+    {
+        return Ok(Some(Target::Pass(reason)));
+    }
+    // Physical, mapped back to the logical name.
+    let mut base = [0; 4096];
+    let len = guest.fd_path(at.dirfd, &mut base)?;
+    let base = base.get(..len).unwrap_or_default();
+    if base.first() != Some(&b'/') {
+        return Ok(Some(Target::Pass(Reason::Plain)));
+    }
+    match table.reverse(base) {
+        Some((prefix, rest)) => walker.prepend(&[prefix, rest, b"/"])?,
+        None => walker.prepend(&[base, b"/"])?,
+    }
+    Ok(None)
+}
+
+/// A name that shows no mount passes, unless the technique can tell at once that the kernel will
+/// not find it: then it is resolved in full.
+fn passing<G: Guest>(guest: &mut G, at: At, walker: &Walker) -> Option<Reason> {
     match guest.probe(at.dirfd, walker.input()) {
-        None | Some(Ok(())) => Target::Pass(Reason::PlainUnlessMissing),
-        Some(Err(_)) => Target::Pass(Reason::PlainUnlessMissing),
+        None => Some(Reason::PlainUnlessMissing),
+        Some(Ok(())) => Some(Reason::Plain),
+        Some(Err(_)) => None,
     }
 }
 
