@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub mod chirp;
 pub mod local;
+pub mod settle;
 
 /// All drivers. The schemes are what `/SCHEME/HOST/PATH` and the mountlist know.
 pub static DRIVERS: &[DriverDef] = &[chirp::DEF, local::DEF];
@@ -137,7 +138,8 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// Opens a regular file and tells its attributes, in one request. Follows a last link as the
     /// server does. EISDIR for a directory.
-    fn open(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<(Box<dyn RemoteFile>, Attr)>;
+    fn open(&self, path: &[u8], flags: OpenFlags, mode: u32)
+    -> Result<(Box<dyn RemoteFile>, Attr)>;
 
     /// Attributes; `follow` says whether a last link is followed (by the server).
     fn stat(&self, path: &[u8], follow: bool) -> Result<Attr>;
@@ -182,8 +184,14 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// One extended attribute; ENODATA when missing.
     fn getxattr(&self, path: &[u8], name: &[u8], follow: bool) -> Result<Vec<u8>>;
     /// Sets an extended attribute; `flags` as in setxattr(2).
-    fn setxattr(&self, path: &[u8], name: &[u8], value: &[u8], flags: u32, follow: bool)
-    -> Result<()>;
+    fn setxattr(
+        &self,
+        path: &[u8],
+        name: &[u8],
+        value: &[u8],
+        flags: u32,
+        follow: bool,
+    ) -> Result<()>;
     /// All attribute names, each ended by a zero byte.
     fn listxattr(&self, path: &[u8], follow: bool) -> Result<Vec<u8>>;
     /// Removes an attribute; ENODATA when missing.

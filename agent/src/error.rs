@@ -46,11 +46,13 @@ pub enum Scope {
 
 /// A failure with its story.
 #[derive(Debug, Clone)]
+#[expect(clippy::error_impl_error, reason = "the agent has one error, used by its module's name")]
 pub struct Error {
     kind: Kind,
     operation: &'static str,
     target: String,
     cause: Cow<'static, str>,
+    in_doubt: bool,
 }
 
 /// A result whose error is an [`Error`].
@@ -64,7 +66,7 @@ impl Error {
         target: impl Into<String>,
         cause: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { kind, operation, target: target.into(), cause: cause.into() }
+        Self { kind, operation, target: target.into(), cause: cause.into(), in_doubt: false }
     }
 
     /// The server's own error.
@@ -83,6 +85,36 @@ impl Error {
         self.kind
     }
 
+    /// The same story with another kind, and what is to be added to it.
+    #[must_use]
+    pub fn become_kind(self, kind: Kind, more: &str) -> Self {
+        let cause = match self.cause.as_ref() {
+            "" => more.to_owned(),
+            cause => format!("{cause}; {more}"),
+        };
+        Self { kind, cause: cause.into(), ..self }
+    }
+
+    /// Says that the server may have carried the request out all the same.
+    #[must_use]
+    pub const fn doubted(mut self, in_doubt: bool) -> Self {
+        self.in_doubt = in_doubt;
+        self
+    }
+
+    /// Whether the server may have carried the request out all the same: what must not be done
+    /// twice is then not simply asked for again.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// Why, in a few words: the system's or the server's own, may be empty.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
     /// Whether another try can help.
     #[must_use]
     pub const fn scope(&self) -> Scope {
@@ -92,6 +124,12 @@ impl Error {
             }
             _ => Scope::Permanent,
         }
+    }
+
+    /// Whether this is a failure of [`Scope::Transient`].
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self.scope(), Scope::Transient)
     }
 
     /// What the guest sees.

@@ -1,0 +1,347 @@
+//! The Chirp protocol: files of a Chirp server, this project's own (`parrot-chirpd`) or a stock one.
+//!
+//! One request is one system call out and, as a rule, one in; several travel together where the
+//! session asks for several things ([`Driver::stat_many`], [`Driver::read_small`], long reads and
+//! writes). What each part does:
+//!
+//! ```text
+//!  ChirpDriver ── paths ──┐                 ┌── login: address, socket, who we are
+//!                         ├──▶ pool ────────┤
+//!  ChirpFile ─ descriptors┘  (connections)  └── link: requests out, replies in
+//! ```
+//!
+//! The server of this project knows a few requests more (nanoseconds, the flags of `renameat2`);
+//! each new connection asks once whether they are there.
+//!
+//! A connection that breaks is made again at once, and once, for requests that can be asked twice;
+//! the others are settled by looking ([`settle`](crate::driver::settle)). Waiting for a server
+//! that is away is the retry layer's part.
+
+mod config;
+mod dir;
+mod file;
+mod link;
+mod login;
+mod pool;
+mod small;
+mod stat;
+mod stream;
+mod trouble;
+
+use crate::driver::settle::{Change, Settled, settle};
+use crate::driver::{
+    Capabilities, Config, Counters, Driver, DriverDef, Entry, OpenFlags, RemoteFile, SetTime, Space,
+};
+use crate::error::{Error, Kind, Result};
+use config::ChirpConfig;
+use file::{Bound, ChirpFile};
+use link::Link;
+use parrot_chirp::wire::path::decode_link_target;
+use parrot_chirp::wire::{Request, Word};
+use parrot_common::{Attr, Errno};
+use pool::{Conn, Pool, Repeat};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use trouble::Trouble;
+
+/// The driver's line in the list.
+pub const DEF: DriverDef = DriverDef {
+    scheme: "chirp",
+    summary: "Chirp servers: /chirp/HOST[:PORT]/PATH.",
+    capabilities: CAPABILITIES,
+    connect,
+};
+
+const CAPABILITIES: Capabilities = Capabilities {
+    write: true,
+    random: true,
+    symlink: true,
+    link: true,
+    xattr: true,
+    nanoseconds: true,
+    list_attrs: true,
+};
+
+/// The longest text of a symbolic link.
+const LINK_MAX: i64 = 4096;
+
+/// The most bytes of an attribute's value or of a list of attributes.
+const XATTR_MAX: usize = 1 << 20;
+
+fn connect(host: &str, config: &Config) -> Result<Arc<dyn Driver>> {
+    let config = ChirpConfig::new(host, config)?;
+    let server = config.server();
+    Ok(Arc::new(ChirpDriver { pool: Arc::new(Pool::new(config)), server }))
+}
+
+/// All files of one server.
+#[derive(Debug)]
+struct ChirpDriver {
+    pool: Arc<Pool>,
+    server: String,
+}
+
+type Exchange<T> = std::result::Result<T, Trouble>;
+
+impl ChirpDriver {
+    fn error(&self, trouble: Trouble, operation: &'static str, path: &[u8]) -> Error {
+        trouble.error(operation, format!("{}{}", self.server, String::from_utf8_lossy(path)))
+    }
+
+    /// An exchange that may be repeated.
+    fn read<T>(
+        &self,
+        operation: &'static str,
+        path: &[u8],
+        mut work: impl FnMut(&mut Link) -> Exchange<T>,
+    ) -> Result<T> {
+        self.pool
+            .run(Repeat::Freely, |_, link| work(link))
+            .map_err(|trouble| self.error(trouble, operation, path))
+    }
+
+    /// A request that may be repeated and whose reply is one number.
+    fn ask(&self, operation: &'static str, path: &[u8], request: &Request<'_>) -> Result<()> {
+        self.read(operation, path, |link| link.ask(request).map(drop))
+    }
+
+    /// A request that must not be done twice.
+    fn change(
+        &self,
+        operation: &'static str,
+        path: &[u8],
+        change: &Change<'_>,
+        request: &Request<'_>,
+    ) -> Result<()> {
+        self.settled(operation, path, change, |_, link| link.ask(request).map(drop)).map(drop)
+    }
+
+    /// An exchange that must not be done twice. When its reply is lost, the server is looked at:
+    /// `None` says that the change is there.
+    fn settled<T>(
+        &self,
+        operation: &'static str,
+        path: &[u8],
+        change: &Change<'_>,
+        mut work: impl FnMut(&Arc<Conn>, &mut Link) -> Exchange<T>,
+    ) -> Result<Option<T>> {
+        let mut result = self.pool.run(Repeat::Unsent, &mut work);
+        if matches!(&result, Err(trouble) if trouble.is_lost()) {
+            match settle(self, change) {
+                Ok(Settled::Done) => return Ok(None),
+                Ok(Settled::NotDone) => result = self.pool.run(Repeat::Unsent, work),
+                Ok(Settled::Unknown) | Err(_) => {}
+            }
+        }
+        result.map(Some).map_err(|trouble| self.error(trouble, operation, path))
+    }
+
+    /// A request for at most `limit` bytes.
+    fn data(
+        &self,
+        operation: &'static str,
+        path: &[u8],
+        limit: usize,
+        request: &Request<'_>,
+    ) -> Result<Vec<u8>> {
+        self.read(operation, path, |link| {
+            let length = link.ask(request)?;
+            link.data(length, limit)
+        })
+    }
+}
+
+impl Driver for ChirpDriver {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { nanoseconds: self.pool.is_extended(), ..CAPABILITIES }
+    }
+
+    fn open(
+        &self,
+        path: &[u8],
+        flags: OpenFlags,
+        mode: u32,
+    ) -> Result<(Box<dyn RemoteFile>, Attr)> {
+        let work = |conn: &Arc<Conn>, link: &mut Link| {
+            let (fd, attr) = file::open(link, path, flags, mode)?;
+            Ok((Bound { conn: Arc::clone(conn), fd }, attr))
+        };
+        let opened = if flags.create && flags.exclusive {
+            self.settled("open", path, &Change::Create(path), work)?
+        } else {
+            let opened = self.pool.run(Repeat::Freely, work);
+            Some(opened.map_err(|trouble| self.error(trouble, "open", path))?)
+        };
+        let name = format!("{}{}", self.server, String::from_utf8_lossy(path));
+        let Some((bound, attr)) = opened else {
+            return Err(Error::new(Kind::Disconnected, "open", name, "created, perhaps not by us"));
+        };
+        let file = ChirpFile::new(&self.pool, name, path, flags, (bound, &attr));
+        Ok((Box::new(file), attr))
+    }
+
+    fn stat(&self, path: &[u8], follow: bool) -> Result<Attr> {
+        self.read("stat", path, |link| stat::stat(link, path, follow))
+    }
+
+    fn stat_many(&self, paths: &[&[u8]]) -> Vec<Result<Attr>> {
+        let each = |trouble: Trouble, path: &&[u8]| self.error(trouble, "stat", path);
+        match self.pool.run(Repeat::Freely, |_, link| stat::stat_many(link, paths)) {
+            Ok(found) => {
+                let told = found.into_iter().zip(paths);
+                told.map(|(attr, path)| attr.map_err(|trouble| each(trouble, path))).collect()
+            }
+            Err(trouble) => paths.iter().map(|path| Err(each(trouble.clone(), path))).collect(),
+        }
+    }
+
+    fn read_small(&self, path: &[u8], limit: u64) -> Result<(Attr, Option<Vec<u8>>)> {
+        self.read("open", path, |link| small::read_small(link, path, limit))
+    }
+
+    fn list(&self, path: &[u8]) -> Result<Vec<Entry>> {
+        self.read("list", path, |link| dir::list(link, path))
+    }
+
+    fn mkdir(&self, path: &[u8], mode: u32) -> Result<()> {
+        let request = Request::Mkdir { path: path.into(), mode };
+        self.change("mkdir", path, &Change::Mkdir(path), &request)
+    }
+
+    fn rmdir(&self, path: &[u8]) -> Result<()> {
+        self.change("rmdir", path, &Change::Remove(path), &Request::Rmdir { path: path.into() })
+    }
+
+    fn unlink(&self, path: &[u8]) -> Result<()> {
+        self.change("unlink", path, &Change::Remove(path), &Request::Unlink { path: path.into() })
+    }
+
+    fn rename(&self, from: &[u8], to: &[u8], flags: u32) -> Result<()> {
+        let change = Change::Rename { from, to, flags };
+        let work = |_: &Arc<Conn>, link: &mut Link| {
+            let (path, target) = (from.into(), to.into());
+            let request = match (flags, link.extended) {
+                (0, _) => Request::Rename { path, target },
+                (_, true) => Request::Renameat2 { path, target, flags },
+                // What a file system says that does not know the flag.
+                (_, false) => return Err(Trouble::Answer(Errno::EINVAL)),
+            };
+            link.ask(&request).map(drop)
+        };
+        self.settled("rename", from, &change, work).map(drop)
+    }
+
+    fn link(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        let request = Request::Link { path: from.into(), target: to.into() };
+        self.change("link", to, &Change::Link { from, to }, &request)
+    }
+
+    fn symlink(&self, text: &[u8], path: &[u8]) -> Result<()> {
+        let request = Request::Symlink { target: text.into(), path: path.into() };
+        self.change("symlink", path, &Change::Symlink { text, path }, &request)
+    }
+
+    fn readlink(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let request = Request::Readlink { path: path.into(), length: LINK_MAX };
+        let limit = usize::try_from(LINK_MAX).unwrap_or(0);
+        let text = self.data("readlink", path, limit, &request)?;
+        Ok(decode_link_target(&text).into_owned())
+    }
+
+    fn truncate(&self, path: &[u8], size: u64) -> Result<()> {
+        let length = i64::try_from(size).unwrap_or(i64::MAX);
+        self.ask("truncate", path, &Request::Truncate { path: path.into(), length })
+    }
+
+    fn chmod(&self, path: &[u8], mode: u32) -> Result<()> {
+        self.ask("chmod", path, &Request::Chmod { path: path.into(), mode })
+    }
+
+    fn utimes(&self, path: &[u8], atime: SetTime, mtime: SetTime, follow: bool) -> Result<()> {
+        self.read("utimes", path, |link| stat::utimes(link, path, atime, mtime, follow))
+    }
+
+    fn access(&self, path: &[u8], mode: u32) -> Result<()> {
+        if mode == 0 {
+            // The protocol would ask for the right to read.
+            return self.stat(path, true).map(drop);
+        }
+        self.ask("access", path, &Request::Access { path: path.into(), mode })
+    }
+
+    fn statfs(&self, path: &[u8]) -> Result<Space> {
+        self.read("statfs", path, |link| stat::statfs(link, path))
+    }
+
+    fn getxattr(&self, path: &[u8], name: &[u8], follow: bool) -> Result<Vec<u8>> {
+        let (at, name): (_, Word<'_>) = (path.into(), name.into());
+        let request = match follow {
+            true => Request::Getxattr { path: at, name },
+            false => Request::Lgetxattr { path: at, name },
+        };
+        self.data("getxattr", path, XATTR_MAX, &request)
+    }
+
+    fn setxattr(
+        &self,
+        path: &[u8],
+        name: &[u8],
+        value: &[u8],
+        flags: u32,
+        follow: bool,
+    ) -> Result<()> {
+        let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
+        let (at, word, options) = (path.into(), name.into(), i64::from(flags));
+        let request = match follow {
+            true => Request::Setxattr { path: at, name: word, length, flags: options },
+            false => Request::Lsetxattr { path: at, name: word, length, flags: options },
+        };
+        let replace = flags & XATTR_REPLACE != 0;
+        let set = |link: &mut Link| match link.ask_with(&request, value) {
+            // There is no code for a missing attribute.
+            Err(Trouble::Answer(Errno::EINVAL | Errno::EIO)) if replace => {
+                Err(Trouble::Answer(Errno::ENODATA))
+            }
+            result => result.map(drop),
+        };
+        if flags & XATTR_CREATE == 0 {
+            return self.read("setxattr", path, set);
+        }
+        let change = Change::CreateXattr { path, name, value, follow };
+        self.settled("setxattr", path, &change, |_, link| set(link)).map(drop)
+    }
+
+    fn listxattr(&self, path: &[u8], follow: bool) -> Result<Vec<u8>> {
+        let at = path.into();
+        let request = match follow {
+            true => Request::Listxattr { path: at },
+            false => Request::Llistxattr { path: at },
+        };
+        self.data("listxattr", path, XATTR_MAX, &request)
+    }
+
+    fn removexattr(&self, path: &[u8], name: &[u8], follow: bool) -> Result<()> {
+        let (at, word) = (path.into(), name.into());
+        let request = match follow {
+            true => Request::Removexattr { path: at, name: word },
+            false => Request::Lremovexattr { path: at, name: word },
+        };
+        self.change("removexattr", path, &Change::RemoveXattr { path, name, follow }, &request)
+    }
+
+    fn counters(&self) -> Counters {
+        let tally = &self.pool.tally;
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        Counters {
+            requests: get(&tally.requests),
+            round_trips: get(&tally.round_trips),
+            bytes_in: get(&tally.bytes_in),
+            bytes_out: get(&tally.bytes_out),
+            connections: get(&tally.connections),
+        }
+    }
+}
+
+/// The flags of setxattr(2), as numbers of this trait's type.
+const XATTR_CREATE: u32 = libc::XATTR_CREATE.cast_unsigned();
+const XATTR_REPLACE: u32 = libc::XATTR_REPLACE.cast_unsigned();
