@@ -1,0 +1,8 @@
+//! Linker flags of `libparrot.so`.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    for flag in ["-Wl,-z,nodelete", "-Wl,-z,now", "-Wl,-soname,libparrot.so", "-Wl,--as-needed"] {
+        println!("cargo:rustc-cdylib-link-arg={flag}");
+    }
+}

@@ -1,0 +1,240 @@
+//! The namespace of this process: the compiled mountlist and the session directory; and the test
+//! that most names end with: two bytes of the first component against a bit set.
+//!
+//! The table is known after [`start`], without looking at any file when no mountlist is named. The
+//! session directory is worked out at the first call that may be ours.
+#![expect(unsafe_code, reason = "values written once, read by all; the guest's strings")]
+
+use crate::{c, fds, init, memory, text::Text};
+use core::cell::UnsafeCell;
+use core::ffi::c_char;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use libc::c_int;
+use parrot_common::client::{MAX_SESSION, session_dir};
+use parrot_common::handler::Namespace;
+use parrot_common::mountlist::Table;
+use parrot_common::resolve::quick_plain;
+use parrot_common::sys::{self, arg};
+use syscalls::Sysno;
+
+/// A value that is written once and read by everybody after that.
+struct Once<T> {
+    state: AtomicU32,
+    value: UnsafeCell<Option<T>>,
+}
+
+const EMPTY: u32 = 0;
+const READY: u32 = u32::MAX;
+
+// SAFETY: written by the one thread that moved `state` from EMPTY, read only after READY.
+unsafe impl<T: Send + Sync> Sync for Once<T> {}
+
+impl<T> Once<T> {
+    const fn new() -> Self {
+        Self { state: AtomicU32::new(EMPTY), value: UnsafeCell::new(None) }
+    }
+
+    #[inline(always)]
+    fn get(&self) -> Option<&T> {
+        if self.state.load(Ordering::Acquire) != READY {
+            return None;
+        }
+        // SAFETY: READY, so nobody writes any more.
+        unsafe { &*self.value.get() }.as_ref()
+    }
+
+    /// Gets the value, making it first if nobody has. `None` when it cannot be made, or when this
+    /// very thread is making it (a signal handler, or a hook called while it is made).
+    fn get_or(&self, make: impl FnOnce() -> Option<T>) -> Option<&T> {
+        if let Some(value) = self.get() {
+            return Some(value);
+        }
+        let me = sys::gettid().cast_unsigned();
+        loop {
+            match self.state.compare_exchange(EMPTY, me, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => {
+                    let value = make();
+                    let state = if value.is_some() { READY } else { EMPTY };
+                    // SAFETY: this thread alone, see above.
+                    unsafe { *self.value.get() = value };
+                    self.state.store(state, Ordering::Release);
+                    return self.get();
+                }
+                Err(READY) => return self.get(),
+                Err(owner) if owner == me => return None,
+                Err(_) => {
+                    let _ = memory::raw(Sysno::sched_yield, [0; 6]);
+                }
+            }
+        }
+    }
+}
+
+static TABLE: Once<Table<'static>> = Once::new();
+static SESSION: Once<([u8; MAX_SESSION], usize)> = Once::new();
+/// Two-byte beginnings of the components of all mount prefixes. All ones until the table is known.
+static HINTS: [AtomicU64; 16] = [const { AtomicU64::new(u64::MAX) }; 16];
+/// Relative names need the handler's look (a rule maps to a local path).
+static RELATIVE: AtomicBool = AtomicBool::new(true);
+
+/// Makes the table from the environment. Ends the process when its mountlist is wrong.
+pub(crate) fn start(environment: *const *const c_char) {
+    let _ = TABLE.get_or(|| init::table(environment));
+    if let Some(table) = TABLE.get() {
+        learn(table);
+    }
+}
+
+fn table() -> Option<&'static Table<'static>> {
+    if let Some(table) = TABLE.get() {
+        return Some(table);
+    }
+    let environment = c::environment();
+    if environment.is_null() {
+        return None;
+    }
+    start(environment);
+    TABLE.get()
+}
+
+/// The namespace. `None` only before the environment is known.
+pub(crate) fn get() -> Option<Namespace<'static>> {
+    let table = table()?;
+    let (bytes, len) = SESSION.get_or(|| {
+        let errno = c::errno();
+        let made = init::given_session().or_else(|| make_session(table));
+        c::set_errno(errno);
+        made
+    })?;
+    Some(Namespace { table: *table, session: bytes.get(..*len)? })
+}
+
+/// `BASE/parrot.UID/HASH` in the first directory for temporary files that can be used.
+fn make_session(table: &Table<'_>) -> Option<([u8; MAX_SESSION], usize)> {
+    let mut base = [0; 512];
+    let len = init::base(&mut base)?;
+    let mut out = [0; MAX_SESSION];
+    let uid = memory::raw(Sysno::geteuid, [0; 6]).ok()?;
+    let len = session_dir(base.get(..len)?, u32::try_from(uid).ok()?, table.bytes(), &mut out);
+    Some((out, len))
+}
+
+/// Sets the bits of all components.
+fn learn(table: &Table<'_>) {
+    let mut bits = [if table.full() { u64::MAX } else { 0 }; 16];
+    let components = table.rules().flat_map(|rule| rule.prefix.split(|&b| b == b'/'));
+    let special: [&[u8]; 4] = [b"proc", b"dev", b".", b".."];
+    for part in components.chain(special) {
+        let first = part.first().copied().unwrap_or(0);
+        let (word, bit) = hint(first, part.get(1).copied().unwrap_or(0));
+        if let Some(word) = bits.get_mut(word) {
+            *word |= bit;
+        }
+    }
+    for (word, bits) in HINTS.iter().zip(bits) {
+        word.store(bits, Ordering::Relaxed);
+    }
+    RELATIVE.store(table.has_local() || table.full(), Ordering::Relaxed);
+}
+
+/// Where the bit of two bytes is. The end of a component counts as 0.
+#[inline(always)]
+const fn hint(first: u8, second: u8) -> (usize, u64) {
+    let second = if second == b'/' { 0 } else { second };
+    let hash = (first as usize).wrapping_mul(37).wrapping_add(second as usize);
+    ((hash >> 6) & 15, 1_u64.wrapping_shl((hash & 63) as u32))
+}
+
+#[inline(always)]
+fn hinted(first: u8, second: u8) -> bool {
+    let (word, bit) = hint(first, second);
+    HINTS.get(word).is_none_or(|word| word.load(Ordering::Relaxed) & bit != 0)
+}
+
+/// Whether a name is not ours as far as its text tells. A name for which this is true goes to the
+/// kernel at once; if the kernel finds nothing there, it is resolved in full.
+#[inline(always)]
+pub(crate) fn plain_name(dirfd: c_int, path: *const c_char) -> bool {
+    if path.addr() < 4096 {
+        // The kernel says EFAULT (or takes null for the descriptor itself).
+        return dirfd == libc::AT_FDCWD || fds::plain(dirfd);
+    }
+    // SAFETY: a string by the program's promise to libc; at most up to its zero byte.
+    let at = |index: usize| unsafe { path.cast::<u8>().add(index).read() };
+    let first = at(0);
+    if first == 0 {
+        return if dirfd == libc::AT_FDCWD { fds::cwd_plain() } else { fds::plain(dirfd) };
+    }
+    let second = at(1);
+    if first == b'/' {
+        if second == 0 || second == b'/' {
+            return plain_absolute(path);
+        }
+        return !hinted(second, at(2)) || plain_absolute(path);
+    }
+    let base = if dirfd == libc::AT_FDCWD { fds::cwd_plain() } else { fds::plain(dirfd) };
+    base && (!hinted(first, second) || plain_relative(path)) && !RELATIVE.load(Ordering::Relaxed)
+}
+
+#[cold]
+fn plain_absolute(path: *const c_char) -> bool {
+    let Some(table) = table() else { return true };
+    let path = c::bytes(path);
+    match path.strip_prefix(b"/dev/") {
+        Some(rest) if !table.full() && !table.knows_first(b"dev") => {
+            !rest.starts_with(b"fd") && !rest.starts_with(b"std") && !rest.starts_with(b".")
+        }
+        _ => quick_plain(table, path),
+    }
+}
+
+#[cold]
+fn plain_relative(path: *const c_char) -> bool {
+    let Some(table) = table() else { return true };
+    let first = c::bytes(path).split(|&b| b == b'/').next().unwrap_or_default();
+    !table.full() && !table.knows_component(first)
+}
+
+/// Opens a file, maps it for reading and closes it; `None` when any of that fails. An empty file
+/// gives an empty slice.
+pub(crate) fn map_file(path: &[u8]) -> Option<&'static [u8]> {
+    let fd = sys::openat(libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_CLOEXEC, 0).ok()?;
+    let bytes = map_descriptor(fd);
+    sys::close(fd);
+    bytes
+}
+
+fn map_descriptor(fd: c_int) -> Option<&'static [u8]> {
+    let len = usize::try_from(fds::stat(fd)?.st_size).ok()?;
+    if len == 0 {
+        return Some(&[]);
+    }
+    let (prot, flags) = (arg(libc::PROT_READ), arg(libc::MAP_PRIVATE));
+    let at = memory::raw(Sysno::mmap, [0, len, prot, flags, arg(fd), 0]).ok()?;
+    // SAFETY: a private mapping of that length, never unmapped.
+    Some(unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(at), len) })
+}
+
+/// Fresh memory that stays.
+pub(crate) fn fresh(len: usize) -> Option<&'static mut [u8]> {
+    let at = memory::map_zeroed(len)?;
+    // SAFETY: a new private mapping of that length, never unmapped, given out once.
+    Some(unsafe {
+        core::slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut(at), len)
+    })
+}
+
+/// Ends a path with a zero byte, for a raw call.
+pub(crate) fn terminated(parts: &[&[u8]]) -> Text<4096> {
+    let mut text = Text::new();
+    for part in parts {
+        text.put(part);
+    }
+    text.put(b"\0");
+    text
+}
+
+/// Whether getcwd(2) of the kernel is the right answer.
+pub(crate) fn cwd_is_kernels() -> bool {
+    fds::cwd_plain() && !RELATIVE.load(Ordering::Relaxed)
+}
