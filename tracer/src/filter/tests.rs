@@ -1,0 +1,97 @@
+//! Runs the filters in a small interpreter and compares with the table.
+
+use super::*;
+use parrot_common::syscall::TABLE;
+
+/// What the kernel would answer.
+fn run(code: &[Insn], arch: u32, nr: u32, args: [u64; 6]) -> u32 {
+    let mut acc = 0_u32;
+    let mut at = 0;
+    loop {
+        let insn = code[at];
+        at += 1;
+        let taken = match insn.code {
+            LD_ABS => {
+                acc = match insn.k {
+                    NR => nr,
+                    ARCH => arch,
+                    k => {
+                        let arg = args[((k - ARGS) / 8) as usize];
+                        (if (k - ARGS).is_multiple_of(8) { arg } else { arg >> 32 }) as u32
+                    }
+                };
+                continue;
+            }
+            JMP_JA => {
+                at += insn.k as usize;
+                continue;
+            }
+            RET => return insn.k,
+            JMP_JEQ => acc == insn.k,
+            JMP_JGE => acc >= insn.k,
+            JMP_JSET => acc & insn.k != 0,
+            other => panic!("instruction {other:#x}"),
+        };
+        at += usize::from(if taken { insn.jt } else { insn.jf });
+    }
+}
+
+#[test]
+fn base_follows_the_policy_of_every_row() {
+    let code = base(TABLE, false);
+    assert!(code.len() < 4096, "{} instructions", code.len());
+    for row in TABLE {
+        let nr = u32::try_from(row.nr).unwrap();
+        let got = run(&code, AUDIT_ARCH, nr, [0; 6]);
+        let want = match row.policy {
+            Policy::Path | Policy::Always => RET_TRACE,
+            Policy::Fd(..) | Policy::Pass => RET_ALLOW,
+            Policy::Refuse(errno) => RET_ERRNO | errno.0 as u32,
+        };
+        assert_eq!(got, want, "{}", row.name);
+    }
+}
+
+#[test]
+fn unknown_and_foreign_calls_stop() {
+    let code = base(TABLE, false);
+    assert_eq!(run(&code, AUDIT_ARCH, 9999, [0; 6]), RET_TRACE);
+    assert_eq!(run(&code, 0x4000_0003, 5, [0; 6]), RET_TRACE | FOREIGN);
+    assert_eq!(run(&code, AUDIT_ARCH, FOREIGN_BIT | 2, [0; 6]), RET_TRACE | FOREIGN);
+    assert_eq!(run(&code, AUDIT_ARCH, u32::MAX, [0; 6]), RET_ALLOW);
+}
+
+#[test]
+fn fstat_in_disguise_does_not_stop() {
+    let code = base(TABLE, false);
+    let nr = libc::SYS_newfstatat as u32;
+    let flags = |flags: i32| [3, 0, 0, flags as u64, 0, 0];
+    assert_eq!(run(&code, AUDIT_ARCH, nr, flags(libc::AT_EMPTY_PATH)), RET_ALLOW);
+    assert_eq!(run(&code, AUDIT_ARCH, nr, flags(libc::AT_SYMLINK_NOFOLLOW)), RET_TRACE);
+    let armed = descriptor(TABLE, Some(3), Level::Attributes);
+    assert_eq!(run(&armed, AUDIT_ARCH, nr, flags(libc::AT_EMPTY_PATH)), RET_TRACE);
+    assert_eq!(run(&armed, AUDIT_ARCH, nr, flags(0)), RET_ALLOW);
+}
+
+#[test]
+fn descriptor_filters_test_the_number() {
+    for level in [Level::Attributes, Level::Data] {
+        let one = descriptor(TABLE, Some(7), level);
+        let all = descriptor(TABLE, None, level);
+        for row in TABLE {
+            let nr = u32::try_from(row.nr).unwrap();
+            let Policy::Fd(args, on) = row.policy else {
+                assert_eq!(run(&one, AUDIT_ARCH, nr, [7; 6]) == RET_TRACE, empty_path_flags(row.nr).is_some() && 7 & libc::AT_EMPTY_PATH != 0, "{}", row.name);
+                continue;
+            };
+            let caught = on == On::Any || level == Level::Data;
+            for &arg in args {
+                let mut values = [3; 6];
+                values[usize::from(arg)] = 7;
+                assert_eq!(run(&one, AUDIT_ARCH, nr, values) == RET_TRACE, caught, "{}", row.name);
+            }
+            assert_eq!(run(&one, AUDIT_ARCH, nr, [3; 6]), RET_ALLOW, "{}", row.name);
+            assert_eq!(run(&all, AUDIT_ARCH, nr, [3; 6]) == RET_TRACE, caught, "{}", row.name);
+        }
+    }
+}

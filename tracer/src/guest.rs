@@ -1,0 +1,365 @@
+//! [`Tracee`]: the [`Guest`] of a stopped thread in another process.
+//!
+//! Memory goes by `process_vm_readv`, descriptors and directories are read from `/proc`, and where
+//! the guest itself must act, a call is made in it ([`Native`]): by the loop directly, or by a worker
+//! that asks the loop.
+//!
+//! Strings for the kernel are placed in an area that the guest maps for the purpose at first need,
+//! one per thread. The stack would be nearer, but languages with small growing stacks (Go) keep
+//! other data right below them.
+//!
+//! ```text
+//! area  | three placements, PLACE_LEN each | paths and filters of calls made in the guest |
+//! ```
+
+use crate::filter::{self, Insn};
+use crate::process::{AREA, Process, Wanted};
+use crate::worker::Gate;
+use crate::{holes, log, memory, os};
+use parrot_common::guest::Forget;
+use parrot_common::mountlist::{RuleKind, Table};
+use parrot_common::shadow::{Kind, parse_link};
+use parrot_common::syscall::TABLE;
+use parrot_common::{Errno, FdClass, Guest, Opened};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+
+/// Bytes of the area for placed data.
+const PLACED: usize = 16 << 10;
+/// What is kept free below the stack pointer when there is no area.
+const RED_ZONE: usize = 128;
+/// Open flags that mean something to a shadow that exists.
+const KEPT: i32 =
+    libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_SYNC | libc::O_PATH;
+
+/// Makes calls in the guest.
+pub(crate) trait Native {
+    /// Runs one and gives its raw result.
+    fn native(&mut self, nr: usize, args: [usize; 6]) -> isize;
+    /// The guest's stack pointer.
+    fn sp(&mut self) -> usize;
+}
+
+impl Native for crate::inject::Call {
+    fn native(&mut self, nr: usize, args: [usize; 6]) -> isize {
+        Self::native(self, nr, args)
+    }
+
+    fn sp(&mut self) -> usize {
+        self.regs().map_or(0, |regs| regs.sp())
+    }
+}
+
+/// Guest memory that belongs to the tracer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Area {
+    /// Its address, 0 = none yet.
+    pub(crate) base: usize,
+    used: usize,
+}
+
+/// A stopped thread, as handlers see it.
+pub(crate) struct Tracee<'a> {
+    pub(crate) tid: i32,
+    pub(crate) process: &'a Process,
+    pub(crate) area: &'a mut Area,
+    pub(crate) native: &'a mut dyn Native,
+    pub(crate) session: &'a [u8],
+    /// On a worker: whether the call still waits for it.
+    pub(crate) gate: Option<&'a Gate>,
+}
+
+impl std::fmt::Debug for Tracee<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracee").field("tid", &self.tid).finish_non_exhaustive()
+    }
+}
+
+impl Tracee<'_> {
+    /// A new call: what was placed for the last one is free.
+    pub(crate) const fn begin(&mut self) {
+        self.area.used = 0;
+    }
+
+    /// The area's address, mapping it if needed.
+    fn area(&mut self) -> usize {
+        if self.area.base == 0 {
+            let old = self.process.areas.lock().pop();
+            self.area.base = old.unwrap_or_else(|| self.new_area());
+        }
+        self.area.base
+    }
+
+    fn new_area(&mut self) -> usize {
+        let protection = (libc::PROT_READ | libc::PROT_WRITE).unsigned_abs() as usize;
+        let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS).unsigned_abs() as usize;
+        let args = [0, AREA, protection, flags, usize::MAX, 0];
+        match Errno::check(self.call(libc::SYS_mmap, args)) {
+            Ok(addr) => addr,
+            Err(_) => (self.native.sp().saturating_sub(RED_ZONE + AREA)) & !15,
+        }
+    }
+
+    fn put(&self, addr: usize, data: &[u8]) -> Result<(), Errno> {
+        match self.gate {
+            Some(gate) => gate.pass(|| memory::write(self.tid, addr, data)),
+            None => memory::write(self.tid, addr, data),
+        }
+    }
+
+    fn call(&mut self, nr: libc::c_long, args: [usize; 6]) -> isize {
+        self.native.native(nr.unsigned_abs() as usize, args)
+    }
+
+    /// Opens one of the tracer's descriptors anew in the guest.
+    fn reopen(&mut self, fd: i32, flags: i32) -> Result<i32, Errno> {
+        let path = self.own_path(fd)?;
+        let args = [at_fdcwd(), path, flags.unsigned_abs() as usize, 0, 0, 0];
+        let fd = Errno::check(self.call(libc::SYS_openat, args))?;
+        i32::try_from(fd).map_err(|_| Errno::EBADF)
+    }
+
+    /// Places the name of one of the tracer's descriptors.
+    fn own_path(&mut self, fd: i32) -> Result<usize, Errno> {
+        let at = self.area() + PLACED;
+        let text = format!("/proc/{}/fd/{fd}\0", std::process::id());
+        self.put(at, text.as_bytes())?;
+        Ok(at)
+    }
+
+    /// Makes calls on this descriptor number stop.
+    pub(crate) fn arm(&mut self, fd: i32, kind: Kind) {
+        // Not held while the guest runs: a worker waits for the loop there.
+        let wanted = self.process.armed.lock().want(fd, kind);
+        if let Some(wanted) = wanted
+            && let Err(errno) = self.add_filter(wanted)
+        {
+            log::tell(&format!(
+                "process {}: calls on descriptor {fd} cannot be watched ({errno}); they may be missed",
+                self.process.tgid
+            ));
+        }
+        self.process.armed.lock().add(fd, wanted);
+    }
+
+    fn add_filter(&mut self, wanted: Wanted) -> Result<(), Errno> {
+        const SET_MODE_FILTER: usize = 1;
+        const TSYNC: usize = 1;
+        let code = filter::descriptor(TABLE, wanted.fd, wanted.level);
+        let at = self.area() + PLACED;
+        let program = 16;
+        // struct sock_fprog: length, padding, pointer.
+        let mut bytes = Vec::with_capacity(program + code.len() * size_of::<Insn>());
+        bytes.extend(code.len().to_ne_bytes());
+        bytes.extend((at + program).to_ne_bytes());
+        bytes.extend(code.iter().flat_map(|insn| insn.bytes()));
+        self.put(at, &bytes)?;
+        let args = |flags| [SET_MODE_FILTER, flags, at, 0, 0, 0];
+        match Errno::check(self.call(libc::SYS_seccomp, args(TSYNC)))? {
+            0 => Ok(()),
+            // Another thread has a filter of its own: this thread at least.
+            _ => Errno::check(self.call(libc::SYS_seccomp, args(0))).map(|_| ()),
+        }
+    }
+
+    /// A copy of the guest's descriptor.
+    fn copy(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        let pidfd = self.process.pidfd().map_err(|e| errno(&e))?;
+        os::pidfd_getfd(&pidfd, fd).map_err(|e| errno(&e))
+    }
+
+    /// Whether an argument of an unknown call is a descriptor or a name of ours.
+    pub(crate) fn touches(&self, table: &Table<'_>, args: &[usize; 6]) -> bool {
+        let armed = self.process.armed.lock().clone();
+        args.iter().any(|&arg| {
+            let fd = i32::try_from(arg).is_ok_and(|fd| {
+                armed.knows(fd) && look(self.tid, fd, self.session) != FdClass::Plain
+            });
+            fd || text(self.tid, arg).is_some_and(|text| {
+                let found = table.lookup(text.as_bytes());
+                found.is_some_and(|found| found.rule.kind != RuleKind::Passthrough)
+            })
+        })
+    }
+
+    /// The call for a message.
+    pub(crate) fn describe(&self, nr: usize, args: &[usize; 6]) -> String {
+        holes::describe(nr, args, |index| args.get(index).and_then(|&arg| text(self.tid, arg)))
+    }
+}
+
+impl Guest for Tracee<'_> {
+    fn read(&mut self, addr: usize, out: &mut [u8]) -> Result<usize, Errno> {
+        memory::read(self.tid, addr, out)
+    }
+
+    fn write(&mut self, addr: usize, data: &[u8]) -> Result<(), Errno> {
+        self.put(addr, data)
+    }
+
+    fn place(&mut self, data: &[u8]) -> Result<usize, Errno> {
+        let base = self.area();
+        if self.area.used + data.len() > PLACED {
+            return Err(Errno::ENOMEM);
+        }
+        let at = base + self.area.used;
+        self.area.used += data.len().next_multiple_of(16);
+        self.put(at, data)?;
+        Ok(at)
+    }
+
+    fn native(&mut self, nr: usize, args: [usize; 6]) -> isize {
+        self.native.native(nr, args)
+    }
+
+    fn fd_class(&mut self, fd: i32) -> FdClass {
+        let known = self.process.armed.lock().knows(fd);
+        if known { look(self.tid, fd, self.session) } else { FdClass::Plain }
+    }
+
+    fn known_fd(&mut self, fd: i32) -> Option<FdClass> {
+        self.process.armed.lock().knows(fd).then(|| look(self.tid, fd, self.session))
+    }
+
+    fn cwd_class(&mut self) -> FdClass {
+        if self.process.plain_cwd.load(Ordering::Relaxed) {
+            return FdClass::Plain;
+        }
+        let text = link(self.tid, "cwd").unwrap_or_default();
+        match parse_link(&text, self.session) {
+            Some((id, kind)) => FdClass::Shadow { id, kind, writable: false },
+            None => {
+                self.process.plain_cwd.store(true, Ordering::Relaxed);
+                FdClass::Plain
+            }
+        }
+    }
+
+    fn fd_path(&mut self, fd: i32, out: &mut [u8]) -> Result<usize, Errno> {
+        let text =
+            if fd == libc::AT_FDCWD { link(self.tid, "cwd") } else { link(self.tid, &format!("fd/{fd}")) }?;
+        out.get_mut(..text.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(&text);
+        Ok(text.len())
+    }
+
+    fn forget(&mut self, what: Forget) {
+        if what == Forget::Cwd {
+            self.process.plain_cwd.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn install(&mut self, opened: Opened, flags: i32) -> Result<i32, Errno> {
+        let kept = flags & KEPT;
+        let flags = match opened.kind {
+            Kind::Complete => kept,
+            Kind::Served => (kept & !libc::O_ACCMODE) | libc::O_WRONLY,
+            Kind::Dir => (kept & (libc::O_PATH | libc::O_CLOEXEC)) | libc::O_DIRECTORY,
+        };
+        let installed = self.reopen(opened.fd, flags);
+        os::close(opened.fd);
+        let fd = installed?;
+        self.arm(fd, opened.kind);
+        Ok(fd)
+    }
+
+    fn install_cwd(&mut self, opened: Opened) -> Result<(), Errno> {
+        let path = self.own_path(opened.fd);
+        let done = path.map(|path| self.call(libc::SYS_chdir, [path, 0, 0, 0, 0, 0]));
+        os::close(opened.fd);
+        self.forget(Forget::Cwd);
+        Errno::check(done?).map(|_| ())
+    }
+
+    fn map(&mut self, fd: i32, args: [usize; 6]) -> Result<usize, Errno> {
+        let mode = os::flags(fd).map_or(libc::O_RDONLY, |flags| flags & libc::O_ACCMODE);
+        let opened = self.reopen(fd, mode | libc::O_CLOEXEC);
+        os::close(fd);
+        let opened = opened?.unsigned_abs() as usize;
+        let [addr, length, protection, flags, _, offset] = args;
+        let mapped = self.call(libc::SYS_mmap, [addr, length, protection, flags, opened, offset]);
+        self.call(libc::SYS_close, [opened, 0, 0, 0, 0, 0]);
+        Errno::check(mapped)
+    }
+
+    fn seek(&mut self, fd: i32, offset: i64, whence: i32) -> Result<i64, Errno> {
+        os::seek(&self.copy(fd)?, offset, whence).map_err(|e| errno(&e))
+    }
+
+    fn umask(&mut self) -> u32 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.tid)).unwrap_or_default();
+        let value = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        value.and_then(|value| u32::from_str_radix(value.trim(), 8).ok()).unwrap_or(0o022)
+    }
+
+    fn fd_flags(&mut self, fd: i32) -> Result<i32, Errno> {
+        use std::os::fd::AsRawFd;
+        os::flags(self.copy(fd)?.as_raw_fd()).map_err(|e| errno(&e))
+    }
+
+    fn pid(&mut self) -> i32 {
+        self.process.tgid
+    }
+
+    fn probe(&mut self, dirfd: i32, path: &[u8]) -> Option<Result<(), Errno>> {
+        let mut name = Vec::with_capacity(path.len() + 40);
+        if path.first() == Some(&b'/') {
+            // The links of the tracer's own /proc/self are others.
+            if path.starts_with(b"/proc/") {
+                return Some(Ok(()));
+            }
+            if self.process.own_root.load(Ordering::Relaxed) {
+                name.extend(format!("/proc/{}/root", self.tid).bytes());
+            }
+        } else if dirfd == libc::AT_FDCWD {
+            name.extend(format!("/proc/{}/cwd/", self.tid).bytes());
+        } else {
+            name.extend(format!("/proc/{}/fd/{dirfd}/", self.tid).bytes());
+        }
+        name.extend(path);
+        name.push(0);
+        match os::mode_of(&name, true).map_err(|e| errno(&e)) {
+            Err(missing @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => Some(Err(missing)),
+            _ => Some(Ok(())),
+        }
+    }
+}
+
+/// What the kernel says a link of `/proc/TID/` is.
+fn link(tid: i32, which: &str) -> Result<Vec<u8>, Errno> {
+    match fs::read_link(format!("/proc/{tid}/{which}")) {
+        Ok(text) => Ok(std::os::unix::ffi::OsStringExt::into_vec(text.into_os_string())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Errno::EBADF),
+        Err(e) => Err(errno(&e)),
+    }
+}
+
+/// The class of a descriptor of a thread, looked up.
+pub(crate) fn look(tid: i32, fd: i32, session: &[u8]) -> FdClass {
+    let Ok(text) = link(tid, &format!("fd/{fd}")) else { return FdClass::Plain };
+    let Some((id, kind)) = parse_link(&text, session) else { return FdClass::Plain };
+    // The permission bits of the link are the access mode of the descriptor.
+    let path = format!("/proc/{tid}/fd/{fd}\0");
+    let mode = os::mode_of(path.as_bytes(), false).unwrap_or(0);
+    FdClass::Shadow { id, kind, writable: mode & libc::S_IWUSR != 0 }
+}
+
+/// An argument as text, if it is an address of one: for messages.
+pub(crate) fn text(tid: i32, arg: usize) -> Option<String> {
+    if arg < 4096 {
+        return None;
+    }
+    let text = memory::read_text(tid, arg)?;
+    let plain = !text.is_empty() && text.iter().all(|&b| b >= b' ' && b != 127);
+    plain.then(|| String::from_utf8_lossy(&text).into_owned())
+}
+
+/// `AT_FDCWD` in a register.
+const fn at_fdcwd() -> usize {
+    (libc::AT_FDCWD as isize).cast_unsigned()
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(libc::EIO))
+}

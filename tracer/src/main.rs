@@ -1,0 +1,63 @@
+//! `parrot-trace`: runs a program with remote storage as ordinary files.
+//!
+//! The technique that catches calls by ptrace and seccomp. It catches every call of every program,
+//! static ones included, at the price of one stop for a call that carries a name; calls on
+//! descriptors of local files do not stop at all. What a call means is decided by the handlers in
+//! `parrot-common`; this crate only catches calls and carries outcomes out.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `ptrace`, `regs`, `memory` | a stopped thread: its state, registers, memory |
+//! | `inject` | one caught call, and calls made in the guest instead |
+//! | `filter`, `holes` | which calls stop |
+//! | `guest` | the handlers' view of a stopped thread |
+//! | `engine`, `worker` | the loop, and threads that may wait for a remote |
+//! | `process`, `follow`, `stats` | tables, the loop's processor, counters |
+//! | `launch`, `attach`, `signals` | the first guest's start; joining a running session; signals |
+//! | `cli`, `rules`, `log`, `refused` | options, mountlist, messages |
+
+mod attach;
+mod backend;
+mod cli;
+mod engine;
+mod filter;
+mod follow;
+mod guest;
+mod holes;
+mod inject;
+mod launch;
+mod log;
+mod memory;
+mod os;
+mod process;
+mod ptrace;
+mod refused;
+mod regs;
+mod rules;
+mod run;
+mod signals;
+mod stats;
+mod worker;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// parrot-trace itself failed.
+pub(crate) const OWN_FAILURE: u8 = 125;
+
+fn main() -> ExitCode {
+    let options = match cli::Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { OWN_FAILURE } else { 0 });
+        }
+    };
+    match run::run(&options) {
+        Ok(code) => code,
+        Err(error) => {
+            log::tell(&format!("{error:#}"));
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}

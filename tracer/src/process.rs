@@ -1,0 +1,153 @@
+//! What the tracer knows of a guest process, shared by its threads and by workers.
+
+use crate::filter::Level;
+use parking_lot::Mutex;
+use parrot_common::shadow::Kind;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// After this many filters for single numbers the next one catches all.
+const MAX_FILTERS: usize = 8;
+/// Bytes of guest memory that one thread uses for placed strings and filters.
+pub(crate) const AREA: usize = 64 << 10;
+
+/// A guest process (thread group).
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) tgid: i32,
+    /// Which descriptor numbers the process's filters know.
+    pub(crate) armed: Mutex<Armed>,
+    /// Memory areas of threads that ended, for the next ones.
+    pub(crate) areas: Mutex<Vec<usize>>,
+    /// The working directory is known to be no shadow.
+    pub(crate) plain_cwd: AtomicBool,
+    /// The process may see other files under a name than the tracer does (chroot, namespaces).
+    pub(crate) own_root: AtomicBool,
+    pidfd: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+/// The descriptor numbers of a process that stop, see [`crate::filter`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Armed {
+    numbers: BTreeMap<i32, Level>,
+    filters: usize,
+    all: Option<Level>,
+}
+
+/// A filter that must be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The number, or all.
+    pub(crate) fd: Option<u32>,
+    pub(crate) level: Level,
+}
+
+impl Process {
+    /// A process of which nothing is known.
+    pub(crate) fn new(tgid: i32) -> Self {
+        Self {
+            tgid,
+            armed: Mutex::default(),
+            areas: Mutex::default(),
+            plain_cwd: AtomicBool::new(false),
+            own_root: AtomicBool::new(false),
+            pidfd: Mutex::new(None),
+        }
+    }
+
+    /// The child of a fork: filters are inherited, and so is where it is.
+    pub(crate) fn fork(&self, tgid: i32) -> Self {
+        let child = Self::new(tgid);
+        *child.armed.lock() = self.armed.lock().clone();
+        child.plain_cwd.store(self.plain_cwd.load(Ordering::Relaxed), Ordering::Relaxed);
+        child.own_root.store(self.own_root.load(Ordering::Relaxed), Ordering::Relaxed);
+        child
+    }
+
+    /// A descriptor of the process, to duplicate its descriptors with.
+    pub(crate) fn pidfd(&self) -> std::io::Result<Arc<OwnedFd>> {
+        let mut slot = self.pidfd.lock();
+        if let Some(fd) = &*slot {
+            return Ok(Arc::clone(fd));
+        }
+        let fd = Arc::new(crate::os::pidfd_open(self.tgid)?);
+        *slot = Some(Arc::clone(&fd));
+        Ok(fd)
+    }
+}
+
+impl Armed {
+    /// Whether the number was ever a shadow's: others need no look.
+    pub(crate) fn knows(&self, fd: i32) -> bool {
+        self.numbers.contains_key(&fd)
+    }
+
+    /// Any number at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// The filter to install so that calls on this shadow stop, if one is missing.
+    pub(crate) fn want(&self, fd: i32, kind: Kind) -> Option<Wanted> {
+        let level = match kind {
+            Kind::Complete => Level::Attributes,
+            Kind::Served | Kind::Dir => Level::Data,
+        };
+        let known = self.numbers.get(&fd).copied().filter(|_| self.all.is_none()).max(self.all);
+        if known.is_some_and(|known| known >= level) {
+            return None;
+        }
+        if self.filters >= MAX_FILTERS {
+            return Some(Wanted { fd: None, level: Level::Data });
+        }
+        Some(Wanted { fd: u32::try_from(fd).ok(), level })
+    }
+
+    /// The filter is in place (or, with `None`, was there).
+    pub(crate) fn add(&mut self, fd: i32, installed: Option<Wanted>) {
+        match installed {
+            Some(Wanted { fd: None, level }) => {
+                self.all = Some(level);
+                self.filters += 1;
+            }
+            Some(Wanted { level, .. }) => {
+                self.numbers.insert(fd, level);
+                self.filters += 1;
+            }
+            None => {}
+        }
+        self.numbers.entry(fd).or_insert(Level::Attributes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_eight_filters_one_catches_all() {
+        let mut armed = Armed::default();
+        for fd in 3..11 {
+            let wanted = armed.want(fd, Kind::Complete);
+            assert_eq!(wanted, Some(Wanted { fd: Some(fd as u32), level: Level::Attributes }));
+            armed.add(fd, wanted);
+            assert_eq!(armed.want(fd, Kind::Complete), None);
+        }
+        let wanted = armed.want(11, Kind::Complete);
+        assert_eq!(wanted, Some(Wanted { fd: None, level: Level::Data }));
+        armed.add(11, wanted);
+        assert_eq!(armed.want(12, Kind::Served), None);
+        assert!(armed.knows(11) && !armed.knows(12));
+    }
+
+    #[test]
+    fn a_number_that_becomes_served_needs_another_filter() {
+        let mut armed = Armed::default();
+        let first = armed.want(3, Kind::Complete);
+        armed.add(3, first);
+        let second = armed.want(3, Kind::Served);
+        assert_eq!(second, Some(Wanted { fd: Some(3), level: Level::Data }));
+    }
+}

@@ -1,0 +1,218 @@
+//! One run: from the options to the exit status.
+
+use crate::backend::Backend;
+use crate::cli::Options;
+use crate::engine::{End, Engine, Plan};
+use crate::launch::Program;
+use crate::log::{self, Flag};
+use crate::signals::{self, Signals};
+use crate::{OWN_FAILURE, attach, filter, os, refused, rules};
+use anyhow::{Context as _, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use parrot_agent::driver::DRIVERS;
+use parrot_agent::session::{Session, SessionConfig};
+use parrot_common::syscall::TABLE;
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The guest knows by this that it runs under Parrot.
+const ENABLED: &str = "PARROT_ENABLED";
+/// A preloaded libparrot.so leaves everything to the tracer.
+const TRACED: &str = "PARROT_TRACED";
+
+/// Does what the options ask for.
+///
+/// # Errors
+/// What keeps parrot-trace from its work.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.is_running {
+        let running = std::env::var_os(ENABLED).is_some();
+        return Ok(if running { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    if let Some(name) = &options.check_driver {
+        return Ok(check_driver(name));
+    }
+    if options.command.is_empty() {
+        bail!("no program to run; try --help");
+    }
+    log::start(&options.debug, options.debug_file.as_deref()).context("the trace file")?;
+    match &options.session {
+        Some(dir) => join(options, dir.as_os_str()),
+        None => own(options),
+    }
+}
+
+fn check_driver(name: &str) -> ExitCode {
+    let known = DRIVERS.iter().find(|driver| driver.scheme == name);
+    let mut out = std::io::stdout();
+    let _ = match known {
+        Some(driver) => writeln!(out, "{name}: {}", driver.summary),
+        None => writeln!(out, "{name}: no such driver"),
+    };
+    if known.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The program that the options name.
+fn program(options: &Options) -> Result<Program> {
+    let environment = environment(options.work_dir.as_deref());
+    let (argv0, dir) = (options.argv0.as_deref(), options.work_dir.as_deref());
+    Program::new(&options.command, argv0, environment, dir).context("the command line")
+}
+
+/// The guest's environment.
+fn environment(work_dir: Option<&OsStr>) -> Vec<(OsString, OsString)> {
+    let mut all: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let mut set = |key: &str, value: OsString| {
+        all.retain(|(known, _)| known != key);
+        all.push((key.into(), value));
+    };
+    set(ENABLED, "1".into());
+    set(TRACED, "1".into());
+    if let Some(dir) = work_dir.filter(|dir| dir.as_bytes().starts_with(b"/")) {
+        set("PWD", dir.to_owned());
+    }
+    for (key, value) in &mut all {
+        if key == "LD_PRELOAD" {
+            *value = without_libparrot(value);
+        }
+    }
+    all.retain(|(key, value)| key != "LD_PRELOAD" || !value.is_empty());
+    all
+}
+
+/// `LD_PRELOAD` without our own library: its work is done by the tracer.
+fn without_libparrot(value: &OsStr) -> OsString {
+    let kept: Vec<&[u8]> = value
+        .as_bytes()
+        .split(|&b| b == b' ' || b == b':')
+        .filter(|path| {
+            let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
+            !name.is_empty() && name != b"libparrot.so"
+        })
+        .collect();
+    OsString::from_vec(kept.join(&b':'))
+}
+
+/// The normal form: parent of the program, owner of the session.
+fn own(options: &Options) -> Result<ExitCode> {
+    let table = rules::compile(options)?;
+    let program = program(options)?;
+    let filter = filter::base(TABLE, log::on(Flag::Hole));
+    let mask = signals::block_all();
+    // Before any thread exists.
+    let mut child = program.fork(&filter, &mask).context("cannot fork")?;
+    raise_descriptor_limit();
+    let session = open_session(options, &table)?;
+    let ns = rules::namespace(table, session.dir().to_vec())?;
+    if let Err(error) = child.seize() {
+        bail!(refused::ptrace(error.raw_os_error().unwrap_or(libc::EPERM)));
+    }
+    let signals = Signals::start(child.pid, true).context("signals")?;
+    let plan = Plan {
+        ns,
+        backend: Backend::Own(Arc::clone(&session)),
+        on_hole: options.on_hole,
+        root: child.pid,
+        job_control: true,
+    };
+    let mut engine = Engine::new(plan, signals).context("cannot start the loop")?;
+    let end = engine.run();
+    let statistics = options.stats_file.is_some().then(|| session.stats_json());
+    let troubles = session.finish();
+    report_statistics(options, &engine, statistics.as_deref())?;
+    if let Some(failure) = child.failure() {
+        let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let dir = options.work_dir.as_ref().map(|dir| dir.to_string_lossy()).unwrap_or_default();
+        log::tell(&refused::start(failure, &name, &dir));
+        return Ok(ExitCode::from(refused::status(failure)));
+    }
+    for trouble in &troubles {
+        log::tell(trouble);
+    }
+    Ok(conclude(end, !troubles.is_empty()))
+}
+
+fn open_session(options: &Options, table: &[u8]) -> Result<Arc<Session>> {
+    let mut config = SessionConfig::new(table.to_vec());
+    if let Some(dir) = &options.temp_dir {
+        config.base = dir.clone();
+    }
+    config.deadline = options.timeout.map(Duration::from_secs);
+    config.auth.clone_from(&options.auth);
+    Session::open(config).context("cannot start the session")
+}
+
+/// The exit status, or the death, that the guest's end asks for.
+fn conclude(end: End, lost: bool) -> ExitCode {
+    match end {
+        End::Killed(signal) => {
+            os::die_of(signal);
+            // Only a signal that does not end a process comes here.
+            ExitCode::from(u8::try_from(128 + signal).unwrap_or(OWN_FAILURE))
+        }
+        End::Exited(0) if lost => ExitCode::from(OWN_FAILURE),
+        End::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(OWN_FAILURE)),
+    }
+}
+
+fn report_statistics(options: &Options, engine: &Engine, session: Option<&str>) -> Result<()> {
+    if options.syscall_table {
+        let _ = std::io::stderr().write_all(engine.stats().table().as_bytes());
+    }
+    if let Some(path) = &options.stats_file {
+        let json = engine.stats().json(session);
+        std::fs::write(path, json).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The session holds a descriptor for every open file of every guest.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// The other form: this process becomes the program, a descendant traces it for a running session.
+fn join(options: &Options, dir: &OsStr) -> Result<ExitCode> {
+    let path = std::path::Path::new(dir).join("rules");
+    let table = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let ns = rules::namespace(table, dir.as_bytes().to_vec())?;
+    let program = program(options)?;
+    let on_hole = options.on_hole;
+    let trace = |root| {
+        raise_descriptor_limit();
+        let Ok(signals) = Signals::start(root, false) else { return };
+        let backend = Backend::Joined(ns.session);
+        let plan = Plan { ns, backend, on_hole, root, job_control: false };
+        if let Ok(mut engine) = Engine::new(plan, signals) {
+            engine.adopt_descriptors();
+            engine.run();
+        }
+    };
+    let (failure, mask) = attach::become_traced(&program, trace);
+    signals::unblock(&mask);
+    let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+    Ok(ExitCode::from(attach::report(failure, &name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_library_is_taken_out() {
+        let cases = [
+            ("/x/libparrot.so", ""),
+            ("/x/libparrot.so:/y/other.so", "/y/other.so"),
+            ("a.so /x/libparrot.so b.so", "a.so:b.so"),
+        ];
+        for (before, after) in cases {
+            assert_eq!(without_libparrot(OsStr::new(before)), OsStr::new(after));
+        }
+    }
+}
