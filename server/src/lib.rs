@@ -1,3 +1,23 @@
 //! The Chirp protocol: its wire format, for server and client, and the parts of `parrot-chirpd`.
+//!
+//! ```text
+//!   main ─▶ server ─▶ session ─▶ commands ─▶ handler/* ─▶ store (the tree), acl (who may)
+//!            │           └ auth (who it is)      └ outbox (replies)
+//!            └ options, account, report
+//!   all of them, and the client in the agent: wire
+//! ```
 
+pub mod options;
+pub mod server;
 pub mod wire;
+
+mod account;
+mod acl;
+mod auth;
+mod commands;
+mod failure;
+mod handler;
+mod outbox;
+mod report;
+mod session;
+mod store;

@@ -1,0 +1,174 @@
+//! Reading and writing at an offset.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::unsigned;
+use crate::acl::Rights;
+use crate::failure::Outcome;
+use crate::session::{PIECE, Session};
+use crate::wire::{Code, MAX_TRANSFER};
+
+/// A length that is served at once: cut to what the protocol allows.
+fn transfer(length: i64) -> Result<usize, Errno> {
+    Ok(usize::try_from(unsigned(length)?).unwrap_or(usize::MAX).min(MAX_TRANSFER))
+}
+
+/// `pread`: n and data.
+pub(crate) fn pread(
+    session: &mut Session,
+    _: Rights,
+    fd: i64,
+    length: i64,
+    offset: i64,
+) -> Outcome {
+    let (length, offset) = (transfer(length)?, unsigned(offset)?);
+    let file = borrow(session, fd)?;
+    session.out.file_data(file.as_fd(), length, offset)?;
+    Ok(())
+}
+
+/// `pwrite`: bytes written. What is beyond the limit of a transfer is thrown away.
+pub(crate) fn pwrite(
+    session: &mut Session,
+    _: Rights,
+    fd: i64,
+    length: i64,
+    offset: i64,
+) -> Outcome {
+    let (length, offset) = (transfer(length)?, unsigned(offset)?);
+    let file = borrow(session, fd)?;
+    let mut piece = vec![0; length.min(PIECE)];
+    let mut done = 0;
+    while done < length {
+        let room = piece.len().min(length - done);
+        let part = session.read_body(piece.get_mut(..room).unwrap_or_default())?;
+        if let Err(error) = write_all(file.as_fd(), part, at(offset, done)?) {
+            // What is on the disk is reported, the failure comes with the next write.
+            if done == 0 {
+                return Err(error.into());
+            }
+            break;
+        }
+        done += part.len();
+    }
+    session.out.number(i64::try_from(done).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// The parts of a strided transfer: offset and length of each, up to `length` bytes in all.
+fn strides(
+    length: usize,
+    (take, skip): (i64, i64),
+    offset: i64,
+) -> Result<impl Iterator<Item = Result<(u64, usize), Errno>>, Errno> {
+    let take = usize::try_from(unsigned(take)?).unwrap_or(usize::MAX);
+    let (skip, offset) = (unsigned(skip)?, unsigned(offset)?);
+    if take == 0 && length > 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut left = length;
+    let mut next = Ok(offset);
+    Ok(std::iter::from_fn(move || {
+        if left == 0 {
+            return None;
+        }
+        let part = take.min(left);
+        left -= part;
+        let here = next;
+        next = here.and_then(|at| at.checked_add(skip).ok_or(Errno::INVAL));
+        Some(here.map(|at| (at, part)))
+    }))
+}
+
+/// `sread`: n and data.
+pub(crate) fn sread(
+    session: &mut Session,
+    _: Rights,
+    fd: i64,
+    length: i64,
+    stride: (i64, i64),
+    offset: i64,
+) -> Outcome {
+    let length = transfer(length)?;
+    let file = borrow(session, fd)?;
+    let mut data = Vec::new();
+    for part in strides(length, stride, offset)? {
+        let (at, wanted) = part?;
+        let start = data.len();
+        data.resize(start + wanted, 0);
+        let got = read_up_to(file.as_fd(), data.get_mut(start..).unwrap_or_default(), at)?;
+        data.truncate(start + got);
+        if got < wanted {
+            break;
+        }
+    }
+    session.out.data(&data);
+    Ok(())
+}
+
+/// `swrite`: bytes written.
+pub(crate) fn swrite(
+    session: &mut Session,
+    _: Rights,
+    fd: i64,
+    length: i64,
+    stride: (i64, i64),
+    offset: i64,
+) -> Outcome {
+    if usize::try_from(unsigned(length)?).map_or(true, |length| length > MAX_TRANSFER) {
+        return Err(Code::NoMemory.into());
+    }
+    let length = transfer(length)?;
+    let file = borrow(session, fd)?;
+    let parts = strides(length, stride, offset)?;
+    let mut data = vec![0; length];
+    let data = session.read_body(&mut data)?;
+    let mut rest = data;
+    for part in parts {
+        let (at, wanted) = part?;
+        let (now, later) = rest.split_at_checked(wanted).ok_or(Errno::INVAL)?;
+        write_all(file.as_fd(), now, at)?;
+        rest = later;
+    }
+    session.out.number(i64::try_from(length).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// The client's file, shared, so that the session stays free for the transfer.
+fn borrow(session: &Session, fd: i64) -> Result<Arc<OwnedFd>, Errno> {
+    Ok(Arc::clone(&session.file(fd)?.fd))
+}
+
+fn at(offset: u64, done: usize) -> Result<u64, Errno> {
+    u64::try_from(done).ok().and_then(|done| offset.checked_add(done)).ok_or(Errno::INVAL)
+}
+
+fn read_up_to(file: BorrowedFd<'_>, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut done = 0;
+    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(file, rest, at(offset, done)?) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of it at an offset.
+pub(super) fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<(), Errno> {
+    let mut done = 0;
+    while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pwrite(file, rest, at(offset, done)?) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(n) => done += n,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

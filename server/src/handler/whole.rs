@@ -1,0 +1,232 @@
+//! Whole files in one request.
+//!
+//! A file that is sent must have the length that its header promised: small files are read before
+//! the header is written, of large ones the connection ends if they shrink meanwhile. A file that
+//! is stored replaces the old one in one step: it is received under a hidden name and renamed.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use md5::{Digest, Md5};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use sha1::Sha1;
+
+use super::data::write_all;
+use super::{FILE_MODE, is_acl, not_hidden, unsigned};
+use crate::acl::Rights;
+use crate::failure::{Failure, Outcome};
+use crate::session::{PIECE, Session};
+use crate::store::{Follow, Place, temporary_file};
+use crate::wire::Code;
+
+/// Files up to this size go out in one write with their header.
+const SMALL: u64 = 512 << 10;
+
+/// Opens a file that the client may read.
+fn readable(session: &Session, right: Rights, path: &[u8]) -> Outcome<OwnedFd> {
+    let service = Arc::clone(&session.service);
+    let place = service.export.locate(path, Follow::Yes)?;
+    session.need(place.dir.as_fd(), right)?;
+    place.existing()?;
+    Ok(place.open_file(OFlags::RDONLY, Mode::empty())?)
+}
+
+/// `getfile`: length and data.
+pub(crate) fn getfile(session: &mut Session, right: Rights, path: &[u8]) -> Outcome {
+    let file = readable(session, right, path)?;
+    let size = unsigned(rustix::fs::fstat(&file)?.st_size)?;
+    if size <= SMALL {
+        let length = usize::try_from(size).unwrap_or(0);
+        return Ok(session.out.file_data(file.as_fd(), length, 0)?);
+    }
+    session.out.number(size.cast_signed());
+    session.flush()?;
+    if send(session, &file, size)? < size {
+        return Err(Failure::hang_up("a file shrank while it was sent"));
+    }
+    Ok(())
+}
+
+/// Sends up to `limit` bytes of a file, without copying them here.
+fn send(session: &Session, file: &OwnedFd, limit: u64) -> Outcome<u64> {
+    let mut sent = 0;
+    while sent < limit {
+        let room = usize::try_from(limit - sent).unwrap_or(usize::MAX).min(PIECE);
+        match rustix::fs::sendfile(session.reader.get_ref(), file, None, room) {
+            Ok(0) => break,
+            Ok(n) => sent += u64::try_from(n).unwrap_or(0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Failure::Broken(error.into())),
+        }
+    }
+    Ok(sent)
+}
+
+/// `getstream`: 0 and data, then the end of the connection.
+pub(crate) fn getstream(session: &mut Session, right: Rights, path: &[u8]) -> Outcome {
+    let file = readable(session, right, path)?;
+    session.out.number(0);
+    session.flush()?;
+    send(session, &file, u64::MAX)?;
+    Err(Failure::hang_up("the end of getstream"))
+}
+
+/// Fails unless the client may store a file at a place; tells whether only a new one.
+fn may_store(session: &Session, right: Rights, place: &Place<'_>) -> Outcome<bool> {
+    if place.is(FileType::Directory) {
+        return Err(Code::IsDirectory.into());
+    }
+    let rights = session.rights(place.dir.as_fd())?;
+    if is_acl(place) {
+        session.need(place.dir.as_fd(), Rights::ADMIN)?;
+    } else {
+        not_hidden(place)?;
+    }
+    if place.stat.is_some() && !place.is(FileType::RegularFile) {
+        return Err(Code::NotSupported.into());
+    }
+    match (rights.has(right), rights.has(Rights::PUT) && place.stat.is_none()) {
+        (true, _) => Ok(false),
+        (false, true) => Ok(true),
+        (false, false) => Err(Code::NotAuthorized.into()),
+    }
+}
+
+/// `putfile`: 0, then the client sends the data, then its length.
+pub(crate) fn putfile(
+    session: &mut Session,
+    right: Rights,
+    path: &[u8],
+    mode: u32,
+    length: i64,
+) -> Outcome {
+    let wanted = unsigned(length)?;
+    let service = Arc::clone(&session.service);
+    let place = service.export.locate(path, Follow::Yes)?;
+    let only_new = may_store(session, right, &place)?;
+    let mut target = Target::open(&place, Mode::from_raw_mode(mode & FILE_MODE), only_new)?;
+    session.out.number(0);
+    session.flush()?;
+    session.expect_body(wanted);
+    // From here on a failure is the second line, and the rest of the body is thrown away.
+    let received = receive(session, target.file.as_fd(), wanted);
+    let result = match received {
+        Ok(()) => target.finish().map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    if is_acl(&place) {
+        service.acls.forget();
+    }
+    result?;
+    session.out.number(length);
+    Ok(())
+}
+
+fn receive(session: &mut Session, file: BorrowedFd<'_>, length: u64) -> Outcome {
+    let mut piece = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE))];
+    let mut done = 0;
+    while session.body_left() > 0 {
+        let part = session.read_body(&mut piece)?;
+        write_all(file, part, done)?;
+        done += u64::try_from(part.len()).unwrap_or(0);
+    }
+    Ok(())
+}
+
+/// Where a whole file is received: beside its name, or in place if it has other names too.
+struct Target<'p> {
+    place: &'p Place<'p>,
+    file: OwnedFd,
+    /// The hidden name; `None` once it is gone, or if the file is written in place.
+    hidden: Option<String>,
+    only_new: bool,
+}
+
+impl<'p> Target<'p> {
+    fn open(place: &'p Place<'p>, mode: Mode, only_new: bool) -> Result<Self, Errno> {
+        let mut mode = mode;
+        if let Some(old) = place.stat {
+            if old.st_nlink > 1 {
+                let flags = OFlags::WRONLY | OFlags::TRUNC;
+                let file = place.open_file(flags, Mode::empty())?;
+                return Ok(Self { place, file, hidden: None, only_new });
+            }
+            // Replacing asks for the permission that writing would have asked for.
+            let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::accessat(&place.dir, &*place.name, Access::WRITE_OK, flags)?;
+            mode = Mode::from_raw_mode(old.st_mode & FILE_MODE);
+        }
+        let (hidden, file) = temporary_file(place.dir.as_fd(), mode)?;
+        Ok(Self { place, file, hidden: Some(hidden), only_new })
+    }
+
+    fn finish(&mut self) -> Result<(), Errno> {
+        let Some(hidden) = &self.hidden else { return Ok(()) };
+        let (dir, name) = (&self.place.dir, &*self.place.name);
+        if self.only_new {
+            rustix::fs::renameat_with(dir, &**hidden, dir, name, RenameFlags::NOREPLACE)?;
+        } else {
+            rustix::fs::renameat(dir, &**hidden, dir, name)?;
+        }
+        self.hidden = None;
+        Ok(())
+    }
+}
+
+impl Drop for Target<'_> {
+    fn drop(&mut self) {
+        if let Some(hidden) = &self.hidden {
+            // The failure that led here is already on its way.
+            let _ = rustix::fs::unlinkat(&self.place.dir, &**hidden, AtFlags::empty());
+        }
+    }
+}
+
+/// `putstream`: 0, then the client sends data and closes. The file grows as they come.
+pub(crate) fn putstream(session: &mut Session, right: Rights, path: &[u8]) -> Outcome {
+    let service = Arc::clone(&session.service);
+    let place = service.export.locate(path, Follow::Yes)?;
+    let only_new = may_store(session, right, &place)?;
+    let mut flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+    flags.set(OFlags::EXCL, only_new);
+    let file = place.open_file(flags, Mode::from_raw_mode(0o666 & !0o022))?;
+    session.out.number(0);
+    session.flush()?;
+    session.be_patient(usize::MAX)?;
+    let mut piece = vec![0; PIECE];
+    let mut done = 0;
+    loop {
+        let got = session.reader.read_some(&mut piece)?;
+        let part = piece.get(..got).unwrap_or_default();
+        if part.is_empty() {
+            return Err(Failure::hang_up("the end of putstream"));
+        }
+        write_all(file.as_fd(), part, done)?;
+        done += u64::try_from(got).unwrap_or(0);
+    }
+}
+
+/// `md5`, `hash`: n and the raw digest.
+pub(crate) fn hash(session: &mut Session, right: Rights, algorithm: &[u8], path: &[u8]) -> Outcome {
+    let digest = match algorithm {
+        b"md5" => digest::<Md5>(&readable(session, right, path)?)?,
+        b"sha1" => digest::<Sha1>(&readable(session, right, path)?)?,
+        _ => return Err(Code::InvalidRequest.into()),
+    };
+    session.out.data(&digest);
+    Ok(())
+}
+
+fn digest<D: Digest>(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let mut piece = vec![0; 256 << 10];
+    let mut digest = D::new();
+    loop {
+        match rustix::io::read(file, &mut piece) {
+            Ok(0) => return Ok(digest.finalize().to_vec()),
+            Ok(n) => digest.update(piece.get(..n).unwrap_or_default()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The server: starting it, accepting clients, stopping it.
+//!
+//! The main thread waits for connections and for signals; each client has a thread. On SIGTERM or
+//! SIGINT the connections are shut down, so that each thread cleans up behind itself, and the
+//! server ends when they have or after [`GRACE`].
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
+
+use crate::acl::{ACL_FILE, Acl, AclStore, Rights};
+use crate::options::Options;
+use crate::report::{Reports, Subject};
+use crate::store::Export;
+use crate::{account, session};
+
+/// How long clients' threads have to clean up.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long accepting rests when the system is out of descriptors or memory.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// What all clients share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) options: Options,
+    pub(crate) export: Export,
+    pub(crate) acls: AclStore,
+    pub(crate) reports: Reports,
+    clients: Mutex<HashMap<u64, Stream>>,
+    left: Condvar,
+}
+
+/// A client's connection, which the main thread can shut down.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream(Arc<TcpStream>);
+
+impl Stream {
+    /// How long to wait for the peer, in either direction.
+    pub(crate) fn set_patience(&self, time: Duration) -> io::Result<()> {
+        self.0.set_read_timeout(Some(time))
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(into)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Service {
+    /// Cuts or widens what a list gives: read-only servers, the superuser.
+    pub(crate) fn cut(&self, rights: Rights, who: &[u8]) -> Rights {
+        let superuser = self.options.superuser.as_ref();
+        let mut rights = rights;
+        if superuser.is_some_and(|superuser| superuser.as_bytes() == who) {
+            rights = rights.with(Rights::LIST).with(Rights::ADMIN);
+        }
+        if self.options.read_only { rights.only(Rights::READ.with(Rights::LIST)) } else { rights }
+    }
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// The server cannot start, or cannot go on.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    if options.advertise != "-" {
+        bail!("-u {}: reporting to a catalog is not supported; use -u -", options.advertise);
+    }
+    let reports = Reports::new(&options)?;
+    raise_descriptor_limit();
+    rustix::process::umask(Mode::empty());
+    let export = Export::open(&options.root).map_err(|error| cannot_export(&options, error))?;
+    let address = choose_address(&options, &export)?;
+    let listener =
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let port = listener.local_addr().context("cannot tell the port")?.port();
+    // Blocked before any thread exists, so that all threads leave the signals to this one.
+    let signals = stop_signals()?;
+    work_as(&options, &export)?;
+    let acls = open_acls(&options, &export)?;
+    if options.background {
+        nix::unistd::daemon(true, false).context("cannot go to the background")?;
+    }
+    let _pid_file = Announcement::new(options.pid_file.as_deref(), std::process::id())?;
+    let _port_file = Announcement::new(options.port_file.as_deref(), port)?;
+    let clients = Mutex::default();
+    let service = Service { options, export, acls, reports, clients, left: Condvar::new() };
+    accept_until_stopped(&Arc::new(service), &listener, &signals)
+}
+
+fn cannot_export(options: &Options, error: Errno) -> anyhow::Error {
+    let root = options.root.display();
+    match error {
+        Errno::NOSYS | Errno::PERM => anyhow::anyhow!(
+            "cannot serve {root}: the server needs openat2 (Linux 5.6 or later, and a sandbox that \
+             allows it): {error}"
+        ),
+        error => anyhow::anyhow!("cannot serve {root}: {error}"),
+    }
+}
+
+/// Where to listen. A server that would give away root's own files listens on loopback only.
+fn choose_address(options: &Options, export: &Export) -> anyhow::Result<SocketAddr> {
+    let port = options.wanted_port();
+    let owner = rustix::fs::fstat(export.root()).context("cannot look at the root")?.st_uid;
+    if account::is_root() && options.user.is_none() && owner == 0 {
+        let root = options.root.display();
+        return match options.interface {
+            Some(address) if !address.is_loopback() => bail!(
+                "{root} belongs to root: name an account to work as (-i), or listen on a loopback \
+                 address"
+            ),
+            chosen => {
+                warn(&format!("works as root, because {root} is root's: loopback only"));
+                Ok(SocketAddr::new(chosen.unwrap_or(Ipv4Addr::LOCALHOST.into()), port))
+            }
+        };
+    }
+    let any: IpAddr =
+        if has_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    Ok(SocketAddr::new(options.interface.unwrap_or(any), port))
+}
+
+/// Tells whether one socket can serve both protocols.
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+}
+
+fn warn(text: &str) {
+    // Nobody may be listening on standard error.
+    let _ = writeln!(io::stderr(), "parrot-chirpd: warning: {text}");
+}
+
+/// Takes the account the server works as.
+fn work_as(options: &Options, export: &Export) -> anyhow::Result<()> {
+    if let Some(name) = &options.user {
+        return account::become_named(name);
+    }
+    let root = rustix::fs::fstat(export.root()).context("cannot look at the root")?;
+    if account::is_root() && root.st_uid != 0 {
+        account::become_owner(root.st_uid, root.st_gid)?;
+    }
+    Ok(())
+}
+
+/// Finds the list of the root. A new root gets one that names our own account.
+fn open_acls(options: &Options, export: &Export) -> anyhow::Result<AclStore> {
+    let root = rustix::fs::fstat(export.root()).context("cannot look at the root")?;
+    let id = (root.st_dev, root.st_ino);
+    if let Some(file) = &options.default_acl {
+        let text = std::fs::read(file)
+            .with_context(|| format!("cannot read default list {}", file.display()))?;
+        return Ok(AclStore::new(id, Acl::parse(&text)));
+    }
+    let owner = format!("unix:{}", account::own_name());
+    let store = AclStore::new(id, Acl::of(owner.as_bytes(), Rights::OWNER));
+    let known = rustix::fs::statat(export.root(), ACL_FILE, AtFlags::SYMLINK_NOFOLLOW);
+    if matches!(known, Err(Errno::NOENT))
+        && !options.read_only
+        && let Err(error) = store.replace(export.root(), &Acl::of(owner.as_bytes(), Rights::OWNER))
+    {
+        warn(&format!("cannot write {ACL_FILE} to the root ({error}): {owner} has all rights"));
+    }
+    Ok(store)
+}
+
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // With fewer descriptors the server serves fewer clients.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+fn stop_signals() -> anyhow::Result<SignalFd> {
+    let mut stop = SigSet::empty();
+    stop.add(Signal::SIGTERM);
+    stop.add(Signal::SIGINT);
+    stop.thread_block().context("cannot block signals")?;
+    SignalFd::with_flags(&stop, SfdFlags::SFD_CLOEXEC).context("cannot wait for signals")
+}
+
+/// A file that tells others about us while the server runs.
+struct Announcement(Option<PathBuf>);
+
+impl Announcement {
+    /// Writes the file in one step, so that nobody reads half a number.
+    fn new(path: Option<&Path>, number: impl std::fmt::Display) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self(None)) };
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let written = std::fs::write(&beside, format!("{number}\n"))
+            .and_then(|()| std::fs::rename(&beside, path));
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(Some(path.to_owned())))
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // It may have been removed by others.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn accept_until_stopped(
+    service: &Arc<Service>,
+    listener: &TcpListener,
+    signals: &SignalFd,
+) -> anyhow::Result<()> {
+    listener.set_nonblocking(true).context("cannot set up the listening socket")?;
+    let mut number = 0;
+    loop {
+        let mut waiting =
+            [PollFd::new(listener, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        match rustix::event::poll(&mut waiting, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for connections"),
+        }
+        let [_, stop] = waiting;
+        if !stop.revents().is_empty() {
+            break;
+        }
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                number += 1;
+                welcome(service, stream, peer, number);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Out of descriptors, or the client has gone already: others may do better.
+            Err(_) => std::thread::sleep(BREATHER),
+        }
+    }
+    say_goodbye(service);
+    Ok(())
+}
+
+/// Starts a client's thread.
+fn welcome(service: &Arc<Service>, stream: TcpStream, peer: SocketAddr, number: u64) {
+    let stream = Stream(Arc::new(stream));
+    let ready = stream.0.set_nonblocking(false).and_then(|()| stream.0.set_nodelay(true));
+    let ready = ready.and_then(|()| stream.0.set_write_timeout(Some(service.options.stalled)));
+    let mut clients = service.clients.lock();
+    if ready.is_err() || clients.len() >= service.options.max_clients {
+        drop(clients);
+        service.reports.line(Subject::Tcp, || format!("{peer} turned away"));
+        return;
+    }
+    clients.insert(number, stream.clone());
+    drop(clients);
+    service.reports.line(Subject::Tcp, || format!("{peer} connected"));
+    let guard = Leaving { service: Arc::clone(service), number };
+    let thread = std::thread::Builder::new().name("client".to_owned());
+    let started = thread.spawn(move || {
+        let guard = guard;
+        session::serve(Arc::clone(&guard.service), stream, peer);
+    });
+    if let Err(error) = started {
+        service.reports.line(Subject::Tcp, || format!("no thread for {peer}: {error}"));
+    }
+}
+
+/// Takes a client off the list when its thread ends, however it ends.
+struct Leaving {
+    service: Arc<Service>,
+    number: u64,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(stream) = self.service.clients.lock().remove(&self.number) {
+            // The peer may be gone already.
+            let _ = stream.0.shutdown(Shutdown::Both);
+        }
+        self.service.left.notify_all();
+    }
+}
+
+fn say_goodbye(service: &Service) {
+    let deadline = Instant::now() + GRACE;
+    let mut clients = service.clients.lock();
+    for stream in clients.values() {
+        // A connection that is gone already needs no end.
+        let _ = stream.0.shutdown(Shutdown::Both);
+    }
+    while !clients.is_empty() {
+        if service.left.wait_until(&mut clients, deadline).timed_out() {
+            break;
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! One client: its connection, its identity, its descriptors, and the loop that serves it.
+//!
+//! Requests are read and answered in order. Replies are sent when no further request has arrived:
+//! requests that were sent together are answered together, and a client that waits is never kept
+//! waiting. A client that fails or misbehaves ends its own thread and nothing else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::acl::{Acl, Rights};
+use crate::failure::{Failure, Outcome};
+use crate::outbox::Outbox;
+use crate::report::Subject;
+use crate::server::{Service, Stream};
+use crate::store::Place;
+use crate::wire::{Code, LineError, MAX_FDS, Reader, Request};
+use crate::{auth, commands};
+
+/// A line that begins with this byte ends the connection.
+const END: u8 = 4;
+
+/// The most bytes of a body that are held at once.
+pub(crate) const PIECE: usize = 1 << 20;
+
+/// A descriptor of a client.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) fd: Arc<OwnedFd>,
+    /// Whether the right to write was there when it was opened.
+    pub(crate) writable: bool,
+}
+
+/// The state of one client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) service: Arc<Service>,
+    pub(crate) reader: Reader<Stream>,
+    pub(crate) out: Outbox,
+    pub(crate) who: Vec<u8>,
+    files: Vec<Option<Opened>>,
+    /// Bytes of the current request's body that were not read yet.
+    body: u64,
+    /// Whether the connection waits as long as for a transfer, not as for a request.
+    patient: bool,
+}
+
+/// Serves a client until it leaves or fails.
+pub(crate) fn serve(service: Arc<Service>, stream: Stream, peer: SocketAddr) {
+    let report = Arc::clone(&service);
+    let error = match start(service, stream, peer) {
+        Ok(mut session) => session.run(),
+        Err(failure) => failure,
+    };
+    report.reports.line(Subject::Tcp, || match error {
+        Failure::Broken(error) => format!("{peer} left: {error}"),
+        Failure::Refused(code) => format!("{peer} left: {code:?}"),
+    });
+}
+
+fn start(service: Arc<Service>, stream: Stream, peer: SocketAddr) -> Outcome<Session> {
+    stream.set_patience(service.options.idle_clients)?;
+    let mut reader = Reader::new(stream);
+    let who = auth::log_in(&service, &mut reader, peer)?;
+    service.reports.line(Subject::Auth, || format!("{peer} is {}", String::from_utf8_lossy(&who)));
+    Ok(Session {
+        service,
+        reader,
+        out: Outbox::default(),
+        who,
+        files: Vec::new(),
+        body: 0,
+        patient: false,
+    })
+}
+
+impl Session {
+    /// Answers requests until the connection ends, and says why it did.
+    fn run(&mut self) -> Failure {
+        let mut line = Vec::new();
+        loop {
+            if let Err(failure) = self.one_request(&mut line) {
+                // Replies to earlier requests may still be waiting; the peer may be gone.
+                let _ = self.flush();
+                return failure;
+            }
+        }
+    }
+
+    fn one_request(&mut self, line: &mut Vec<u8>) -> Outcome {
+        let waits = !self.reader.has_line();
+        if waits || self.out.is_full() {
+            self.flush()?;
+        }
+        if waits && self.patient {
+            self.reader.get_ref().set_patience(self.service.options.idle_clients)?;
+            self.patient = false;
+        }
+        line.clear();
+        line.extend_from_slice(self.reader.read_line()?);
+        match line.first() {
+            None => return Ok(()),
+            Some(&END) => return Err(LineError::Closed.into()),
+            Some(_) => {}
+        }
+        let mark = self.out.mark();
+        let result = match Request::parse(line) {
+            Ok(request) => {
+                self.body = request.body_len().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+                commands::run(self, request)
+            }
+            Err(error) => Err(error.into()),
+        };
+        self.service.reports.line(Subject::Chirp, || {
+            let line = String::from_utf8_lossy(line);
+            match &result {
+                Ok(()) => line.into_owned(),
+                Err(failure) => format!("{line}: {failure:?}"),
+            }
+        });
+        self.skip_body()?;
+        match result {
+            Err(Failure::Refused(code)) => {
+                // A handler that sent part of its reply breaks the connection instead.
+                self.out.undo(mark.min(self.out.mark()));
+                self.out.code(code);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Sends the replies that are waiting.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush(self.reader.get_mut())
+    }
+
+    /// Makes room for a part of a long reply.
+    pub(crate) fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.out.is_full() { self.flush() } else { Ok(()) }
+    }
+
+    /// Bytes of the body that were not read yet.
+    pub(crate) const fn body_left(&self) -> u64 {
+        self.body
+    }
+
+    /// Declares a body that the request's line did not: that of `putfile`.
+    pub(crate) const fn expect_body(&mut self, length: u64) {
+        self.body = length;
+    }
+
+    /// Reads the next part of the body, as much as `into` takes or is left.
+    pub(crate) fn read_body<'b>(&mut self, into: &'b mut [u8]) -> Outcome<&'b [u8]> {
+        let wanted = usize::try_from(self.body).unwrap_or(usize::MAX).min(into.len());
+        let part = into.get_mut(..wanted).unwrap_or_default();
+        self.be_patient(wanted)?;
+        self.reader.read_exact_into(part)?;
+        self.body -= u64::try_from(wanted).unwrap_or(0);
+        Ok(part)
+    }
+
+    fn skip_body(&mut self) -> Outcome {
+        if self.body > 0 {
+            self.be_patient(usize::try_from(self.body).unwrap_or(usize::MAX))?;
+            self.reader.skip(self.body)?;
+            self.body = 0;
+        }
+        Ok(())
+    }
+
+    /// Before a body that has not arrived: sends the replies that the client may be waiting for,
+    /// and waits as long as a transfer may stand still.
+    pub(crate) fn be_patient(&mut self, wanted: usize) -> io::Result<()> {
+        if self.reader.buffered().len() >= wanted {
+            return Ok(());
+        }
+        self.flush()?;
+        if !self.patient {
+            self.reader.get_ref().set_patience(self.service.options.stalled)?;
+            self.patient = true;
+        }
+        Ok(())
+    }
+
+    /// What the client may do in a directory.
+    pub(crate) fn rights(&self, dir: BorrowedFd<'_>) -> Result<Rights, Errno> {
+        Ok(self.service.cut(self.service.acls.of(dir)?.rights_of(&self.who), &self.who))
+    }
+
+    /// The list that governs a directory.
+    pub(crate) fn acl(&self, dir: BorrowedFd<'_>) -> Result<Arc<Acl>, Errno> {
+        self.service.acls.of(dir)
+    }
+
+    /// Fails unless the client has rights in a directory.
+    pub(crate) fn need(&self, dir: BorrowedFd<'_>, rights: Rights) -> Outcome {
+        if self.rights(dir)?.has(rights) { Ok(()) } else { Err(Code::NotAuthorized.into()) }
+    }
+
+    /// What the client may do to an object: the rights in it if it is a directory, else those in
+    /// the directory that holds it.
+    pub(crate) fn rights_to(&self, place: &Place<'_>) -> Result<Rights, Errno> {
+        if place.is(rustix::fs::FileType::Directory) && place.name != b"." {
+            self.rights(place.reference()?.as_fd())
+        } else {
+            self.rights(place.dir.as_fd())
+        }
+    }
+
+    /// Fails unless the client has rights to an object.
+    pub(crate) fn need_to(&self, place: &Place<'_>, rights: Rights) -> Outcome {
+        if self.rights_to(place)?.has(rights) { Ok(()) } else { Err(Code::NotAuthorized.into()) }
+    }
+
+    /// The client's descriptor.
+    pub(crate) fn file(&self, fd: i64) -> Result<&Opened, Errno> {
+        let slot = usize::try_from(fd).ok().and_then(|fd| self.files.get(fd));
+        slot.and_then(Option::as_ref).ok_or(Errno::BADF)
+    }
+
+    /// Gives a file the lowest free descriptor.
+    pub(crate) fn add_file(&mut self, file: Opened) -> Result<i64, Errno> {
+        let free = self.files.iter().position(Option::is_none).unwrap_or(self.files.len());
+        if free >= MAX_FDS {
+            return Err(Errno::MFILE);
+        }
+        if free == self.files.len() {
+            self.files.push(None);
+        }
+        if let Some(slot) = self.files.get_mut(free) {
+            *slot = Some(file);
+        }
+        i64::try_from(free).map_err(|_| Errno::MFILE)
+    }
+
+    /// Tells whether [`Session::add_file`] would find room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.files.len() < MAX_FDS || self.files.iter().any(Option::is_none)
+    }
+
+    /// Takes a descriptor away.
+    pub(crate) fn remove_file(&mut self, fd: i64) -> Result<Opened, Errno> {
+        let slot = usize::try_from(fd).ok().and_then(|fd| self.files.get_mut(fd));
+        slot.and_then(Option::take).ok_or(Errno::BADF)
+    }
+}
