@@ -1,0 +1,113 @@
+//! The command line: one subcommand per comparison, and the hidden one that is measured.
+
+use crate::place::Placement;
+use crate::suite::{SuiteName, Technique};
+use crate::{micro, worker};
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures what Parrot costs, as ratios to native in the same run.
+#[derive(Debug, Parser)]
+#[command(name = "parrot-bench", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Cost of single calls: local files, remote files known to the session, uncached requests
+    Micro(MicroArgs),
+    /// The program that is measured; started by the other commands
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// What `micro` may be told.
+#[derive(Debug, Args)]
+pub(crate) struct MicroArgs {
+    /// Rounds; every round runs every contender once
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+
+    /// Length of a batch in milliseconds; the best of three batches counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch_ms: u32,
+
+    /// Only these techniques
+    #[arg(long, value_delimiter = ',', default_value = "preload,trace")]
+    pub(crate) techniques: Vec<Technique>,
+
+    /// Only these suites
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "local,complete,served,uncached,uncached-stock"
+    )]
+    pub(crate) suites: Vec<SuiteName>,
+
+    /// Only these placements
+    #[arg(long, value_delimiter = ',', default_value = "pinned,free")]
+    pub(crate) placements: Vec<Placement>,
+
+    /// Only the operations whose name holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+
+    /// Where the files lie while it runs [default: a tmpfs, else the temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Size of the file that a session keeps complete, KiB
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..))]
+    pub(crate) complete_kib: u64,
+
+    /// Size of the file that is served, MiB; above the session's limit for complete files
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) served_mib: u64,
+
+    /// Writes the results as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Keeps the raw results in bench/runs/<date>-<machine>.json
+    #[arg(long)]
+    pub(crate) save: bool,
+}
+
+/// What a worker is told.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// Who it runs as: a technique or a baseline
+    #[arg(long)]
+    pub(crate) label: String,
+
+    /// Length of a batch, milliseconds
+    #[arg(long, default_value_t = 5)]
+    pub(crate) batch_ms: u32,
+
+    /// Sends Chirp requests to this server instead of calling libc
+    #[arg(long)]
+    pub(crate) chirp: Option<SocketAddr>,
+
+    /// Operations, each `KIND` or `KIND=PATH`
+    pub(crate) ops: Vec<String>,
+}
+
+/// Runs what was asked for. Status 0, or 1 when the tool itself failed; a missed goal is a result.
+#[must_use]
+pub fn main(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Micro(args) => micro::run(&args),
+        Command::Worker(args) => worker::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::report::say(&format!("parrot-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

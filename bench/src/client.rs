@@ -1,0 +1,120 @@
+//! A plain blocking Chirp client on one connection: what the same requests cost without Parrot.
+
+use crate::measure::{Plan, Timing, measure};
+use crate::ops::Kind;
+use parrot_chirp::wire::{Dialect, OpenFlags, Reader, Request, Stat, send};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+
+/// Reads go round in this much of a file, as in the guest.
+const WINDOW: i64 = 1 << 20;
+const BLOCK: usize = 8 << 10;
+
+/// A connection, logged in.
+#[derive(Debug)]
+pub(crate) struct Client {
+    reader: Reader<TcpStream>,
+    line: Vec<u8>,
+    /// The server knows this project's requests; what Parrot would send is what is measured.
+    extended: bool,
+}
+
+impl Client {
+    /// Connects, logs in by address and asks what the server knows.
+    ///
+    /// # Errors
+    /// No connection, or the login is refused.
+    pub(crate) fn connect(server: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
+        let mut reader = Reader::new(stream);
+        send(reader.get_mut(), b"address\n", &[])?;
+        // Method agreed, method's verdict, login's verdict; then method and subject.
+        for _ in 0..3 {
+            if reader.read_line()? != b"yes" {
+                return Err(io::Error::other("the server refuses a login by address"));
+            }
+        }
+        reader.read_line()?;
+        reader.read_line()?;
+        let mut client = Self { reader, line: Vec::new(), extended: false };
+        client.extended = client.call(&Request::Xstat { path: "/".into(), follow: 1 }).is_ok();
+        if client.extended {
+            client.attributes()?;
+        }
+        Ok(client)
+    }
+
+    /// Sends a request and reads its number.
+    fn call(&mut self, request: &Request<'_>) -> io::Result<i64> {
+        self.line.clear();
+        request.encode(Dialect::Percent, &mut self.line).map_err(io::Error::other)?;
+        send(self.reader.get_mut(), &self.line, &[])?;
+        match self.reader.read_number()? {
+            number if number < 0 => Err(io::Error::other(format!("the server answers {number}"))),
+            number => Ok(number),
+        }
+    }
+
+    fn attributes(&mut self) -> io::Result<Stat> {
+        let line = self.reader.read_line()?;
+        Stat::parse(line).ok_or_else(|| io::Error::other("the server sends no attributes"))
+    }
+
+    fn stat(&mut self, path: &str) -> io::Result<Stat> {
+        self.call(&match self.extended {
+            true => Request::Xstat { path: path.into(), follow: 1 },
+            false => Request::Stat { path: path.into() },
+        })?;
+        self.attributes()
+    }
+
+    fn open(&mut self, path: &str) -> io::Result<i64> {
+        let (path, flags) = (path.into(), OpenFlags::from_libc(libc::O_RDONLY));
+        let fd = self.call(&match self.extended {
+            true => Request::Xopen { path, flags, mode: 0 },
+            false => Request::Open { path, flags, mode: 0 },
+        })?;
+        self.attributes()?;
+        Ok(fd)
+    }
+
+    fn close(&mut self, fd: i64) -> io::Result<()> {
+        self.call(&Request::Close { fd }).map(drop)
+    }
+
+    fn pread(&mut self, fd: i64, offset: i64, into: &mut [u8]) -> io::Result<()> {
+        let length = i64::try_from(into.len()).map_err(io::Error::other)?;
+        if self.call(&Request::Pread { fd, length, offset })? != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.reader.read_exact_into(into)
+    }
+
+    /// Measures the requests that stand for one operation.
+    ///
+    /// # Errors
+    /// The first error of a request, or an operation that has no requests.
+    pub(crate) fn run(&mut self, kind: Kind, path: &str, plan: Plan) -> io::Result<Timing> {
+        match kind {
+            Kind::Stat => measure(plan, || self.stat(path).map(drop)),
+            Kind::Open => measure(plan, || {
+                let fd = self.open(path)?;
+                self.close(fd)
+            }),
+            Kind::Pread8k => {
+                let fd = self.open(path)?;
+                let (mut block, mut at) = (vec![0; BLOCK], 0);
+                let step = i64::try_from(BLOCK).map_err(io::Error::other)?;
+                let timing = measure(plan, || {
+                    let offset = at;
+                    at = (at + step) % WINDOW;
+                    self.pread(fd, offset, &mut block)
+                })?;
+                self.close(fd)?;
+                Ok(timing)
+            }
+            _ => Err(io::Error::other(format!("no request stands for {}", kind.word()))),
+        }
+    }
+}
