@@ -142,14 +142,11 @@ pub(crate) fn descriptor(table: &[Row], fd: Option<u32>, level: Level) -> Vec<In
         (Policy::Path, _) => match (empty_path_flags(row.nr), fd) {
             (None, _) => Action::Go,
             (Some(arg), None) => Action::StopIf(arg, libc::AT_EMPTY_PATH.unsigned_abs()),
-            (Some(arg), Some(fd)) => {
-                Action::StopFdIf(fd, arg, libc::AT_EMPTY_PATH.unsigned_abs())
-            }
+            (Some(arg), Some(fd)) => Action::StopFdIf(fd, arg, libc::AT_EMPTY_PATH.unsigned_abs()),
         },
         _ => Action::Go,
     });
-    let mut code =
-        vec![load(ARCH), jump(JMP_JEQ, AUDIT_ARCH, 1, 0), ret(RET_ALLOW), load(NR)];
+    let mut code = vec![load(ARCH), jump(JMP_JEQ, AUDIT_ARCH, 1, 0), ret(RET_ALLOW), load(NR)];
     code.extend(tree(&ranges(&actions, &Action::Go)));
     code
 }

@@ -31,8 +31,12 @@ const PLACED: usize = 16 << 10;
 /// What is kept free below the stack pointer when there is no area.
 const RED_ZONE: usize = 128;
 /// Open flags that mean something to a shadow that exists.
-const KEPT: i32 =
-    libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_SYNC | libc::O_PATH;
+const KEPT: i32 = libc::O_ACCMODE
+    | libc::O_APPEND
+    | libc::O_NONBLOCK
+    | libc::O_CLOEXEC
+    | libc::O_SYNC
+    | libc::O_PATH;
 
 /// Makes calls in the guest.
 pub(crate) trait Native {
@@ -110,7 +114,7 @@ impl Tracee<'_> {
     }
 
     fn call(&mut self, nr: libc::c_long, args: [usize; 6]) -> isize {
-        self.native.native(nr.unsigned_abs() as usize, args)
+        self.native.native(usize::try_from(nr).unwrap_or(usize::MAX), args)
     }
 
     /// Opens one of the tracer's descriptors anew in the guest.
@@ -238,8 +242,11 @@ impl Guest for Tracee<'_> {
     }
 
     fn fd_path(&mut self, fd: i32, out: &mut [u8]) -> Result<usize, Errno> {
-        let text =
-            if fd == libc::AT_FDCWD { link(self.tid, "cwd") } else { link(self.tid, &format!("fd/{fd}")) }?;
+        let text = if fd == libc::AT_FDCWD {
+            link(self.tid, "cwd")
+        } else {
+            link(self.tid, &format!("fd/{fd}"))
+        }?;
         out.get_mut(..text.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(&text);
         Ok(text.len())
     }
@@ -350,9 +357,8 @@ pub(crate) fn text(tid: i32, arg: usize) -> Option<String> {
     if arg < 4096 {
         return None;
     }
-    let text = memory::read_text(tid, arg)?;
-    let plain = !text.is_empty() && text.iter().all(|&b| b >= b' ' && b != 127);
-    plain.then(|| String::from_utf8_lossy(&text).into_owned())
+    let text = String::from_utf8(memory::read_text(tid, arg)?).ok()?;
+    (text.len() > 1 && !text.chars().any(char::is_control)).then_some(text)
 }
 
 /// `AT_FDCWD` in a register.

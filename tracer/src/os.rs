@@ -58,16 +58,14 @@ pub(crate) fn mode_of(path: &[u8], follow: bool) -> io::Result<u32> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
     let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
     // SAFETY: the path is terminated (checked), the buffer is a stat.
-    let value = unsafe {
-        libc::fstatat(libc::AT_FDCWD, path.as_ptr().cast(), stat.as_mut_ptr(), flags)
-    };
+    let value =
+        unsafe { libc::fstatat(libc::AT_FDCWD, path.as_ptr().cast(), stat.as_mut_ptr(), flags) };
     if value != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the call succeeded and has filled it.
     Ok(unsafe { stat.assume_init() }.st_mode)
 }
-
 
 /// Ends this process by a signal, as the guest ended, without a core of ours.
 pub(crate) fn die_of(signal: i32) {

@@ -84,11 +84,6 @@ impl Armed {
         self.numbers.contains_key(&fd)
     }
 
-    /// Any number at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
-    }
-
     /// The filter to install so that calls on this shadow stop, if one is missing.
     pub(crate) fn want(&self, fd: i32, kind: Kind) -> Option<Wanted> {
         let level = match kind {
@@ -131,7 +126,10 @@ mod tests {
         let mut armed = Armed::default();
         for fd in 3..11 {
             let wanted = armed.want(fd, Kind::Complete);
-            assert_eq!(wanted, Some(Wanted { fd: Some(fd as u32), level: Level::Attributes }));
+            assert_eq!(
+                wanted,
+                Some(Wanted { fd: u32::try_from(fd).ok(), level: Level::Attributes })
+            );
             armed.add(fd, wanted);
             assert_eq!(armed.want(fd, Kind::Complete), None);
         }

@@ -3,7 +3,8 @@
 use crate::launch::{Failure, Stage};
 use std::fs;
 
-const INSTEAD: &str = "Without ptrace, dynamic programs can use Parrot by  LD_PRELOAD=libparrot.so PROGRAM";
+const INSTEAD: &str =
+    "Without ptrace, dynamic programs can use Parrot by  LD_PRELOAD=libparrot.so PROGRAM";
 
 /// The message for a refused ptrace.
 pub(crate) fn ptrace(errno: i32) -> String {

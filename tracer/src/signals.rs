@@ -131,13 +131,13 @@ extern "C" fn on_signal(
         _ => {}
     }
     // SAFETY: the kernel passes a valid siginfo_t.
-    let code = unsafe { (*info).si_code };
-    if code > 0 {
+    let info = unsafe { &*info };
+    if info.si_code > 0 {
         // From the kernel: the terminal, which has told the whole group.
         return;
     }
     // SAFETY: sent by a process, so the sender is there.
-    let sender = unsafe { (*info).si_pid() };
+    let sender = unsafe { info.si_pid() };
     let root = ROOT.load(Ordering::SeqCst);
     if root <= 0 {
         LEFT_OVER.store(signal, Ordering::SeqCst);

@@ -13,14 +13,14 @@ use crate::backend::Backend;
 use crate::guest::{Area, Native, Tracee};
 use crate::process::Process;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use parking_lot::Mutex;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use parking_lot::Mutex;
 use parrot_common::handler::{Cx, Namespace, Scratch, handle};
 use parrot_common::resolve::Lookup;
 use parrot_common::{Errno, Outcome};
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 /// A caught call that needs waiting.
 #[derive(Debug)]

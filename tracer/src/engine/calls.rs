@@ -122,8 +122,7 @@ impl Engine {
             }
             Outcome::Watch(watch) => {
                 let regs = call.regs();
-                thread.after =
-                    regs.map(|regs| After { regs, watch: Some(watch) });
+                thread.after = regs.map(|regs| After { regs, watch: Some(watch) });
                 call.run_to_exit(None)
             }
         };
@@ -152,7 +151,7 @@ impl Engine {
             (Some(Watch::NewFd(FdClass::Plain)), Some(fd)) => self.look_at(tid, &[fd]),
             (Some(Watch::NewFd(class)), Some(fd)) => vec![(fd, class)],
             (Some(Watch::Received(header)), Some(_)) => self.received(tid, header),
-            
+
             _ => Vec::new(),
         };
         let unarmed: Vec<_> = found
@@ -185,7 +184,11 @@ impl Engine {
     }
 
     /// Runs something on the guest of a call.
-    fn with_guest<R>(&mut self, call: &mut Call, run: impl FnOnce(&mut Tracee<'_>) -> R) -> Option<R> {
+    fn with_guest<R>(
+        &mut self,
+        call: &mut Call,
+        run: impl FnOnce(&mut Tracee<'_>) -> R,
+    ) -> Option<R> {
         let tid = call.tid();
         let thread = self.threads.get_mut(&tid)?;
         let mut guest = Tracee {
@@ -262,7 +265,9 @@ impl Engine {
             OnHole::Kill => "program ended",
         };
         let program = super::lives::program(tid);
-        let line = format!("hole: {program} (process {tid}) made {text}, which Parrot does not handle: {done}");
+        let line = format!(
+            "hole: {program} (process {tid}) made {text}, which Parrot does not handle: {done}"
+        );
         if self.told.hole(nr) {
             log::tell(&line);
         } else {
@@ -294,9 +299,7 @@ impl Engine {
 }
 
 fn rewritten(tid: i32, nr: usize, args: &[usize; 6]) -> String {
-    holes::describe(nr, args, |index| {
-        args.get(index).and_then(|&arg| crate::guest::text(tid, arg))
-    })
+    holes::describe(nr, args, |index| args.get(index).and_then(|&arg| crate::guest::text(tid, arg)))
 }
 
 /// The descriptors among control messages.

@@ -208,9 +208,7 @@ fn clone_flags(stopped: &Stopped) -> CloneFlags {
     CloneFlags(match i64::try_from(regs.nr()) {
         Ok(libc::SYS_clone) => first as u64,
         Ok(libc::SYS_clone3) => memory::read_u64(stopped.tid(), first).unwrap_or(0),
-        Ok(libc::SYS_vfork) => {
-            (libc::CLONE_VM | libc::CLONE_VFORK).unsigned_abs().into()
-        }
+        Ok(libc::SYS_vfork) => (libc::CLONE_VM | libc::CLONE_VFORK).unsigned_abs().into(),
         _ => 0,
     })
 }

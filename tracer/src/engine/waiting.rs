@@ -97,8 +97,7 @@ fn parse_pending(status: &str) -> Option<Pending> {
         u64::from_str_radix(text.trim(), 16).ok()
     };
     let caught = set("SigCgt:")?;
-    let coming =
-        (set("SigPnd:")? | set("ShdPnd:")?) & !set("SigBlk:")? & !set("SigIgn:")?;
+    let coming = (set("SigPnd:")? | set("ShdPnd:")?) & !set("SigBlk:")? & !set("SigIgn:")?;
     let bit = |signal: i32| 1_u64 << (signal - 1);
     // Ignored unless caught.
     let idle = bit(libc::SIGCHLD) | bit(libc::SIGURG) | bit(libc::SIGWINCH) | bit(libc::SIGCONT);

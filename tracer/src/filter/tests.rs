@@ -17,7 +17,8 @@ fn run(code: &[Insn], arch: u32, nr: u32, args: [u64; 6]) -> u32 {
                     ARCH => arch,
                     k => {
                         let arg = args[((k - ARGS) / 8) as usize];
-                        (if (k - ARGS).is_multiple_of(8) { arg } else { arg >> 32 }) as u32
+                        let half = if (k - ARGS).is_multiple_of(8) { arg } else { arg >> 32 };
+                        u32::try_from(half & 0xffff_ffff).unwrap()
                     }
                 };
                 continue;
@@ -46,7 +47,7 @@ fn base_follows_the_policy_of_every_row() {
         let want = match row.policy {
             Policy::Path | Policy::Always => RET_TRACE,
             Policy::Fd(..) | Policy::Pass => RET_ALLOW,
-            Policy::Refuse(errno) => RET_ERRNO | errno.0 as u32,
+            Policy::Refuse(errno) => RET_ERRNO | errno.0.unsigned_abs(),
         };
         assert_eq!(got, want, "{}", row.name);
     }
@@ -64,8 +65,8 @@ fn unknown_and_foreign_calls_stop() {
 #[test]
 fn fstat_in_disguise_does_not_stop() {
     let code = base(TABLE, false);
-    let nr = libc::SYS_newfstatat as u32;
-    let flags = |flags: i32| [3, 0, 0, flags as u64, 0, 0];
+    let nr = u32::try_from(libc::SYS_newfstatat).unwrap();
+    let flags = |flags: i32| [3, 0, 0, u64::from(flags.unsigned_abs()), 0, 0];
     assert_eq!(run(&code, AUDIT_ARCH, nr, flags(libc::AT_EMPTY_PATH)), RET_ALLOW);
     assert_eq!(run(&code, AUDIT_ARCH, nr, flags(libc::AT_SYMLINK_NOFOLLOW)), RET_TRACE);
     let armed = descriptor(TABLE, Some(3), Level::Attributes);
@@ -81,7 +82,12 @@ fn descriptor_filters_test_the_number() {
         for row in TABLE {
             let nr = u32::try_from(row.nr).unwrap();
             let Policy::Fd(args, on) = row.policy else {
-                assert_eq!(run(&one, AUDIT_ARCH, nr, [7; 6]) == RET_TRACE, empty_path_flags(row.nr).is_some() && 7 & libc::AT_EMPTY_PATH != 0, "{}", row.name);
+                assert_eq!(
+                    run(&one, AUDIT_ARCH, nr, [7; 6]) == RET_TRACE,
+                    empty_path_flags(row.nr).is_some() && 7 & libc::AT_EMPTY_PATH != 0,
+                    "{}",
+                    row.name
+                );
                 continue;
             };
             let caught = on == On::Any || level == Level::Data;
