@@ -208,7 +208,7 @@ pub(crate) fn named<R: Returned>(
 ) -> R {
     if namespace::plain_name(dirfd, path) {
         let result = real();
-        if result.value() != -1 || !missing() {
+        if result.value() != -1 || !missing() || namespace::certainly_missing(dirfd, path) {
             return result;
         }
         return again(nr.id() as usize, args, result);
@@ -250,7 +250,7 @@ pub(crate) fn opening(
             fds::set_plain(fd);
             return fd;
         }
-        if !missing() {
+        if !missing() || namespace::certainly_missing(dirfd, path) {
             return fd;
         }
         return again(nr.id() as usize, args, fd);

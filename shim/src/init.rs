@@ -31,7 +31,7 @@ extern "C" fn constructor(_: c_int, _: *const *const c_char, environment: *const
 }
 
 #[used]
-// SAFETY: the section of constructors; the entry has their signature.
+// The section of constructors; the entry has their signature.
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = constructor;
 
@@ -41,7 +41,7 @@ extern "C" fn destructor() {
 }
 
 #[used]
-// SAFETY: the section of destructors; the entry has their signature.
+// The section of destructors; the entry has their signature.
 #[unsafe(link_section = ".fini_array")]
 static DESTRUCTOR: extern "C" fn() = destructor;
 

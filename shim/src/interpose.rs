@@ -14,8 +14,6 @@
 //! symbol that is neither in a row of the system call table nor in [`crate::hooks::ENTRIES`] does
 //! not compile. There are no C-variadic definitions in stable Rust: an optional argument is a
 //! fixed one, which the ABIs of Linux pass in the same register.
-#![expect(unsafe_code, reason = "symbols of libc, called through pointers")]
-
 use crate::c;
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -65,6 +63,7 @@ extern "C" fn missing() -> isize {
 }
 
 /// Whether a symbol stands in a row of the system call table or in the list given.
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler only, within bounds")]
 pub(crate) const fn declared(symbol: &str, entries: &[&str]) -> bool {
     let mut row = 0;
     while row < TABLE.len() {
@@ -76,6 +75,7 @@ pub(crate) const fn declared(symbol: &str, entries: &[&str]) -> bool {
     contains(entries, symbol)
 }
 
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler only, within bounds")]
 const fn contains(list: &[&str], symbol: &str) -> bool {
     let mut at = 0;
     while at < list.len() {
@@ -87,6 +87,7 @@ const fn contains(list: &[&str], symbol: &str) -> bool {
     false
 }
 
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler only, within bounds")]
 const fn equal(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
@@ -138,7 +139,7 @@ macro_rules! hook_one {
                 type Function = unsafe extern "C" fn($($ty),*) -> $ret;
                 // SAFETY: the symbol is libc's function of this signature (or a stand-in that
                 // returns an integer and reads no argument).
-                let function = unsafe { core::mem::transmute::<_, Function>(REAL.get()) };
+                let function = unsafe { core::mem::transmute::<*mut core::ffi::c_void, Function>(REAL.get()) };
                 // SAFETY: the arguments are the calling program's, who promises to libc.
                 unsafe { function($($arg),*) }
             }

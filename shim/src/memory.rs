@@ -83,8 +83,11 @@ pub(crate) struct Own<'s> {
 impl Own<'_> {
     /// Makes sure that both ends of a buffer are there.
     fn probe_ends(&mut self, addr: usize, len: usize) -> Result<(), Errno> {
+        if len == 0 {
+            return Ok(());
+        }
         let Some(last) = addr.checked_add(len.wrapping_sub(1)) else { return Err(Errno::EFAULT) };
-        if len == 0 || (self.good.0 <= addr && last <= self.good.1) {
+        if self.good.0 <= addr && last <= self.good.1 {
             return Ok(());
         }
         for at in [addr, last] {

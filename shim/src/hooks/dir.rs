@@ -62,8 +62,8 @@ hook! {
         if listing.is_null() {
             return core::ptr::null_mut();
         }
-        // SAFETY: new memory of the right size; only the head needs a value.
-        unsafe { core::ptr::addr_of_mut!((*listing).mark).write(MARK) };
+        // SAFETY: new memory of the right size, whose first word is the mark.
+        unsafe { listing.cast::<u32>().write(MARK) };
         // SAFETY: as above.
         let listing = unsafe { &mut *listing };
         listing.fd = fd;
@@ -180,7 +180,9 @@ impl Listing {
         let entry = self.entries.as_mut_ptr().cast::<u8>().wrapping_add(self.given);
         let entry = entry.cast::<Dirent>();
         // SAFETY: inside the filled part; linux_dirent64 and libc's dirent agree on 64 bits.
-        let (length, position) = unsafe { ((*entry).d_reclen, (*entry).d_off) };
+        let length = unsafe { (*entry).d_reclen };
+        // SAFETY: as above.
+        let position = unsafe { (*entry).d_off };
         if length == 0 {
             self.given = self.filled;
             return core::ptr::null_mut();

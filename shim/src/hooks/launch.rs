@@ -158,8 +158,8 @@ impl Launch {
         let tracer = self.put(tracer)?;
         let session = self.string(&[session])?;
         let mut given = init::each(core::ptr::with_exposed_provenance(argv));
-        let argv0 = given.next().map_or(path, |first| at(first));
-        let words = [c"--session".as_ptr(), c"--argv0".as_ptr(), c"--".as_ptr()].map(|w| at(w));
+        let argv0 = given.next().map_or(path, at);
+        let words = [c"--session".as_ptr(), c"--argv0".as_ptr(), c"--".as_ptr()].map(at);
         let list = self.list();
         for word in [tracer, words[0], session, words[1], argv0, words[2], path] {
             self.pointer(word)?;
