@@ -56,7 +56,7 @@ pub(crate) struct MicroArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
 
-    /// Where the files lie while it runs [default: a tmpfs, else the temporary directory]
+    /// Where the files lie while it runs [default: the temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
@@ -72,7 +72,7 @@ pub(crate) struct MicroArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Keeps the raw results in bench/runs/<date>-<machine>.json
+    /// Keeps the raw results in bench/runs/DATE-MACHINE.json
     #[arg(long)]
     pub(crate) save: bool,
 }

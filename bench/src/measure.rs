@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 /// Batches after the warm-up.
 const BATCHES: u32 = 3;
+/// Slow operations make longer batches, of up to this many.
+const FEWEST: u32 = 10;
+/// How long a batch may become for that.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +42,9 @@ pub(crate) fn measure(plan: Plan, mut op: impl FnMut() -> io::Result<()>) -> io:
     let count = loop {
         let took = batch(plan.slow, count, &mut op)?;
         if took * 2 >= plan.batch {
-            let scale = plan.batch.as_secs_f64() / took.as_secs_f64().max(1e-9);
-            break whole(f64::from(count) * scale);
+            let each = took.as_secs_f64().max(1e-9) / f64::from(count);
+            let enough = f64::from(FEWEST).min(LONGEST.as_secs_f64() / each);
+            break whole((plan.batch.as_secs_f64() / each).max(enough));
         }
         count = count.saturating_mul(2);
     };

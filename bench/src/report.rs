@@ -50,7 +50,7 @@ fn heading(line: &Line) -> String {
 
 fn row(line: &Line, first: bool) -> String {
     let name = if first { line.operation } else { "" };
-    let goal = line.goal.map_or(String::new(), |goal| format!("≤ {}", ratio(goal)));
+    let goal = line.goal.map_or(String::new(), |goal| format!("≤ {goal}"));
     let time =
         |summary: Option<crate::stats::Summary>| summary.map_or("–".into(), |s| time(s.median));
     let mut out = format!("{name:<26} {:<8} {:>10} ", line.technique, time(line.time()));

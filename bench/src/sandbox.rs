@@ -29,12 +29,15 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the directory and the files below `base`, or below a tmpfs.
+    /// Makes the directory and the files below `base`, or below the temporary directory.
+    ///
+    /// A tmpfs at `/dev/shm` would be quieter, but names below `/dev` get a closer look from the
+    /// preload library than those of most programs.
     ///
     /// # Errors
     /// The files cannot be made.
     pub(crate) fn new(base: Option<&Path>, small: u64, large: u64) -> io::Result<Self> {
-        let base = base.map_or_else(usual_base, Path::to_path_buf);
+        let base = base.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let root = std::path::absolute(base)?.join(format!("parrot-bench.{}", std::process::id()));
         let sandbox = Self { root };
         for dir in ["", "export", "local", "s", "log"] {
@@ -69,22 +72,6 @@ impl Drop for Sandbox {
         // Nothing better can be done about a file that stays.
         let _ = fs::remove_dir_all(&self.root);
     }
-}
-
-/// A tmpfs if there is one, else the temporary directory.
-fn usual_base() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let candidates = [Some(std::env::temp_dir()), runtime, Some("/dev/shm".into())];
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let tmpfs = |path: &Path| {
-        let path = path.to_str().unwrap_or_default();
-        mounts.lines().any(|line| {
-            let mut words = line.split(' ').skip(1);
-            words.next() == Some(path) && words.next() == Some("tmpfs")
-        })
-    };
-    let found = candidates.into_iter().flatten().find(|path| tmpfs(path));
-    found.unwrap_or_else(std::env::temp_dir)
 }
 
 /// Writes a file whose bytes tell where they stand.

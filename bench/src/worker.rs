@@ -13,6 +13,7 @@ use crate::cli::WorkerArgs;
 use crate::client::Client;
 use crate::measure::{Plan, Timing};
 use crate::ops::{self, Kind};
+use crate::suite::Technique;
 use anyhow::Context as _;
 use std::ffi::CString;
 use std::io::{self, Write as _};
@@ -24,8 +25,10 @@ pub(crate) const SLOW: &str = "PARROT_BENCH_SLOW";
 /// Runs the operations of the command line.
 ///
 /// # Errors
-/// The command line, the connection, or the output; not the operations.
+/// The command line, the connection, the technique that is not there, or the output; not the
+/// operations.
 pub(crate) fn run(args: &WorkerArgs) -> anyhow::Result<()> {
+    caught(&args.label)?;
     let slow = std::env::var(SLOW).unwrap_or_default();
     let mut client = args
         .chirp
@@ -58,6 +61,20 @@ fn one(client: Option<&mut Client>, kind: Kind, path: &str, plan: Plan) -> io::R
     }
 }
 
+/// Makes sure that the technique is at work: what nobody catches would look fast.
+fn caught(label: &str) -> anyhow::Result<()> {
+    let own = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
+    if label == Technique::Preload.word() {
+        anyhow::ensure!(own("maps")?.contains("libparrot.so"), "libparrot.so is not loaded");
+    }
+    if label == Technique::Trace.word() {
+        let status = own("status")?;
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        anyhow::ensure!(tracer.is_some_and(|pid| pid.trim() != "0"), "nobody traces this");
+    }
+    Ok(())
+}
+
 /// How much slower this contender's operation has to be.
 fn slow_down(asked: &str, label: &str, kind: Kind) -> Duration {
     let mut parts = asked.split(':');
@@ -69,6 +86,12 @@ fn slow_down(asked: &str, label: &str, kind: Kind) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_catches_a_test() {
+        assert!(caught("preload").unwrap_err().to_string().contains("not loaded"));
+        assert!(caught("native").is_ok() && caught("control").is_ok());
+    }
 
     #[test]
     fn a_slow_down_is_for_one_operation_of_one_contender() {
