@@ -75,6 +75,9 @@ pub(crate) fn set_plain(fd: c_int) {
     if let Some(class) = CLASS.get(fd.cast_unsigned() as usize) {
         class.store(PLAIN, Ordering::Relaxed);
     }
+    if fd < 3 {
+        crate::hooks::follow(fd, false);
+    }
 }
 
 /// Notes that nothing is known of a descriptor (it is being closed, or came from outside).
@@ -106,6 +109,9 @@ pub(crate) fn set(fd: c_int, class: FdClass) {
     }
     number.store(id, Ordering::Relaxed);
     place.store(byte, Ordering::Release);
+    if at < 3 {
+        crate::hooks::follow(fd, matches!(byte, SERVED | SERVED_WRITABLE));
+    }
 }
 
 fn encode(class: FdClass) -> (u8, ShadowId) {

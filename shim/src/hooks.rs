@@ -20,6 +20,7 @@ mod walk;
 mod xattr;
 
 pub(crate) use descriptor::received;
+pub(crate) use stdio::follow;
 
 use core::ffi::c_int;
 

@@ -44,12 +44,14 @@ hook! {
     /// dup2(2)
     fn [dup2](old: c_int, new: c_int) -> c_int {
         if fds::known_plain(old) && fds::known_plain(new) { plain(real(old, new)) } else {
+            before(old, new);
             slow(Sysno::dup2, [int(old), int(new), 0, 0, 0, 0], || real(old, new))
         }
     }
     /// dup3(2)
     fn [dup3](old: c_int, new: c_int, flags: c_int) -> c_int {
         if fds::known_plain(old) && fds::known_plain(new) { plain(real(old, new, flags)) } else {
+            before(old, new);
             slow(Sysno::dup3, [int(old), int(new), int(flags), 0, 0, 0], || real(old, new, flags))
         }
     }
@@ -91,6 +93,13 @@ hook! {
             received(at(messages.wrapping_add(index)));
         }
         result
+    }
+}
+
+/// A served file is about to become a standard descriptor.
+fn before(old: c_int, new: c_int) {
+    if (0..3).contains(&new) && old != new && !fds::native_data(old) {
+        super::stdio::before_replacing(new);
     }
 }
 

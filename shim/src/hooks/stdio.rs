@@ -9,7 +9,7 @@
 #![expect(unsafe_code, reason = "exported symbols; the standard streams' variables")]
 
 use super::prelude::*;
-use core::ffi::CStr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use libc::FILE;
 use parrot_common::guest::FdClass;
 use parrot_common::shadow::Kind;
@@ -76,6 +76,7 @@ hook! {
             if fd >= 0 && fds::known_plain(fd) {
                 fds::forget(fd);
             }
+            closed(stream);
             return real(stream);
         }
         c::fflush(stream);
@@ -211,24 +212,72 @@ extern "C" fn cookie_close(cookie: *mut c_void) -> c_int {
     super::descriptor::close(number(cookie))
 }
 
-/// Replaces the standard streams whose descriptors are served.
+/// The standard streams as libc made them, and ours while their descriptors are served.
+static ORIGINAL: [AtomicPtr<FILE>; 3] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 3];
+static OURS: [AtomicPtr<FILE>; 3] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 3];
+
+/// Looks at the standard descriptors that the process was started with.
 pub(super) fn adopt() {
-    let streams: [(c_int, &CStr, &CStr); 3] =
-        [(0, c"stdin", c"r"), (1, c"stdout", c"w"), (2, c"stderr", c"w")];
-    for (fd, name, mode) in streams {
-        if !served(fd) {
-            continue;
-        }
-        let variable = c::dlsym(libc::RTLD_DEFAULT, name.as_ptr()).cast::<*mut FILE>();
+    for fd in 0..3 {
+        let _ = fds::class(fd);
+    }
+}
+
+/// The variable of a standard stream: libc's, or the program's copy of it.
+fn variable(fd: c_int) -> Option<*mut *mut FILE> {
+    let name = [c"stdin", c"stdout", c"stderr"];
+    let name = name.get(usize::try_from(fd).ok()?)?;
+    let found = c::dlsym(libc::RTLD_DEFAULT, name.as_ptr()).cast::<*mut FILE>();
+    (!found.is_null()).then_some(found)
+}
+
+/// Before a served file becomes a standard descriptor: what the stream holds belongs to the file
+/// before.
+pub(super) fn before_replacing(fd: c_int) {
+    if let (0..=2, Some(variable)) = (fd, variable(fd)) {
+        c::fflush(c::peek(variable));
+    }
+}
+
+/// A standard descriptor has become a served file, or something else again: the variable of its
+/// stream follows. Programs that change descriptors under their streams (shells) go on to use the
+/// variable; one that keeps a copy of its value gets errors, not wrong data.
+pub(crate) fn follow(fd: c_int, served: bool) {
+    let at = fd.cast_unsigned() as usize;
+    let (Some(original), Some(ours)) = (ORIGINAL.get(at), OURS.get(at)) else { return };
+    let mine = ours.load(Ordering::Relaxed);
+    if served != mine.is_null() {
+        return;
+    }
+    let errno = c::errno();
+    let Some(variable) = variable(fd) else { return };
+    if served {
+        let mode = if fd == 0 { c"r" } else { c"w" };
         let stream = cookie(fd, mode.as_ptr());
-        if variable.is_null() || stream.is_null() {
-            continue;
+        if !stream.is_null() {
+            if fd == 2 {
+                // SAFETY: the new stream; standard error is not buffered.
+                unsafe { libc::setbuf(stream, core::ptr::null_mut()) };
+            }
+            original.store(c::peek(variable), Ordering::Relaxed);
+            ours.store(stream, Ordering::Relaxed);
+            c::poke(variable, stream);
         }
-        // SAFETY: libc's variable (or the program's copy of it); nobody uses it yet.
-        unsafe { variable.write(stream) };
-        if fd == 2 {
-            // SAFETY: the new stream; standard error is not buffered.
-            unsafe { libc::setbuf(stream, core::ptr::null_mut()) };
+    } else {
+        c::fflush(mine);
+        ours.store(core::ptr::null_mut(), Ordering::Relaxed);
+        if c::peek(variable) == mine {
+            c::poke(variable, original.load(Ordering::Relaxed));
         }
+        // The stream itself stays: closing it would close the descriptor.
+    }
+    c::set_errno(errno);
+}
+
+/// A stream is being closed: it is no standard stream of ours any more.
+fn closed(stream: *mut FILE) {
+    for ours in &OURS {
+        let none = core::ptr::null_mut();
+        let _ = ours.compare_exchange(stream, none, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
