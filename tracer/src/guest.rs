@@ -18,7 +18,7 @@ use crate::worker::Gate;
 use crate::{holes, log, memory, os};
 use parrot_common::guest::Forget;
 use parrot_common::mountlist::{RuleKind, Table};
-use parrot_common::shadow::{Kind, parse_link};
+use parrot_common::shadow::{Kind, parse_link, served_mode};
 use parrot_common::syscall::TABLE;
 use parrot_common::{Errno, FdClass, Guest, Opened};
 use std::fs;
@@ -346,10 +346,15 @@ fn link(tid: i32, which: &str) -> Result<Vec<u8>, Errno> {
 pub(crate) fn look(tid: i32, fd: i32, session: &[u8]) -> FdClass {
     let Ok(text) = link(tid, &format!("fd/{fd}")) else { return FdClass::Plain };
     let Some((id, kind)) = parse_link(&text, session) else { return FdClass::Plain };
-    // The permission bits of the link are the access mode of the descriptor.
-    let path = format!("/proc/{tid}/fd/{fd}\0");
-    let mode = os::mode_of(path.as_bytes(), false).unwrap_or(0);
-    FdClass::Shadow { id, kind, writable: mode & libc::S_IWUSR != 0 }
+    let writable = if kind == Kind::Served {
+        // The kernel's own descriptor of a served shadow is always for writing.
+        served_mode(id) != libc::O_RDONLY
+    } else {
+        // The permission bits of the link are the access mode of the descriptor.
+        let path = format!("/proc/{tid}/fd/{fd}\0");
+        os::mode_of(path.as_bytes(), false).unwrap_or(0) & libc::S_IWUSR != 0
+    };
+    FdClass::Shadow { id, kind, writable }
 }
 
 /// An argument as text, if it is an address of one: for messages.

@@ -166,7 +166,8 @@ impl Engine {
             return;
         }
         let Ok(meta) = std::fs::metadata(format!("/proc/{tid}/exe")) else { return };
-        let user = nix::unistd::geteuid().as_raw();
+        // The owner of the directory is whom the process acts as.
+        let user = std::fs::metadata(format!("/proc/{tid}")).map_or(0, |meta| meta.uid());
         if meta.mode() & libc::S_ISUID != 0 && meta.uid() != user {
             self.told.privilege = true;
             log::tell(&format!(
