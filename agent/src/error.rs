@@ -88,9 +88,10 @@ impl Error {
     /// The same story with another kind, and what is to be added to it.
     #[must_use]
     pub fn become_kind(self, kind: Kind, more: &str) -> Self {
-        let cause = match self.cause.as_ref() {
-            "" => more.to_owned(),
-            cause => format!("{cause}; {more}"),
+        let cause = match (self.cause.as_ref(), more) {
+            (cause, "") => cause.to_owned(),
+            ("", more) => more.to_owned(),
+            (cause, more) => format!("{cause}; {more}"),
         };
         Self { kind, cause: cause.into(), ..self }
     }

@@ -88,6 +88,11 @@ impl ChirpDriver {
         trouble.error(operation, format!("{}{}", self.server, String::from_utf8_lossy(path)))
     }
 
+    /// Whether the server's errors say what a file system would.
+    fn is_exact(&self) -> bool {
+        self.pool.is_extended()
+    }
+
     /// An exchange that may be repeated.
     fn read<T>(
         &self,
@@ -200,12 +205,37 @@ impl Driver for ChirpDriver {
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<Entry>> {
-        self.read("list", path, |link| dir::list(link, path))
+        let result = self.read("list", path, |link| dir::list(link, path));
+        match result {
+            // A stock server does not say what is wrong.
+            Err(error) if error.kind() == Kind::Remote(Errno::ENOENT) && !self.is_exact() => {
+                let errno = match self.stat(path, true) {
+                    Ok(attr) if !attr.is_dir() => Errno::ENOTDIR,
+                    _ => Errno::ENOENT,
+                };
+                Err(error.become_kind(Kind::Remote(errno), ""))
+            }
+            result => result,
+        }
     }
 
     fn mkdir(&self, path: &[u8], mode: u32) -> Result<()> {
         let request = Request::Mkdir { path: path.into(), mode };
-        self.change("mkdir", path, &Change::Mkdir(path), &request)
+        let result = self.change("mkdir", path, &Change::Mkdir(path), &request);
+        match result {
+            // To a stock server a missing parent is one where nobody has rights; programs that
+            // make missing parents wait for ENOENT.
+            Err(error) if error.kind() == Kind::Remote(Errno::EACCES) && !self.is_exact() => {
+                let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+                let parent = path.get(..end).filter(|parent| !parent.is_empty()).unwrap_or(b"/");
+                let errno = match self.stat(parent, true).map_err(|error| error.kind()) {
+                    Err(Kind::Remote(Errno::ENOENT)) => Errno::ENOENT,
+                    _ => Errno::EACCES,
+                };
+                Err(error.become_kind(Kind::Remote(errno), ""))
+            }
+            result => result,
+        }
     }
 
     fn rmdir(&self, path: &[u8]) -> Result<()> {

@@ -33,6 +33,8 @@ pub(super) struct Link {
     tally: Arc<Tally>,
     /// Requests not sent yet.
     out: Vec<u8>,
+    /// Whether something was sent since a reply was last waited for.
+    asked: bool,
     /// Replies to come that nobody waits for.
     owed: usize,
     /// Our open descriptors, to know which one the server will give next.
@@ -55,6 +57,7 @@ impl Link {
             reader,
             tally,
             out: Vec::with_capacity(4096),
+            asked: false,
             owed: 0,
             fds: BTreeSet::new(),
             orderly: true,
@@ -164,6 +167,7 @@ impl Link {
         let result = send(stream, &self.out, body);
         let sent = self.reader.get_ref().written > 0;
         self.out.clear();
+        self.asked = true;
         self.judge(result.map_err(|error| Trouble::stream(&error, sent)))
     }
 
@@ -174,7 +178,7 @@ impl Link {
 
     /// The first line of the next reply: a count, or the server's error.
     pub(super) fn number(&mut self, command: Command) -> Result<i64, Trouble> {
-        if !self.reader.has_line() {
+        if std::mem::take(&mut self.asked) {
             add(&self.tally.round_trips, 1);
         }
         while self.owed > 0 {
@@ -295,7 +299,10 @@ impl Link {
             self.push(&Request::Close { fd: *fd })?;
             self.closed(*fd);
         }
-        self.flush(&[])
+        let asked = self.asked;
+        let result = self.flush(&[]);
+        self.asked = asked;
+        result
     }
 
     /// Notes that a `close` is on its way and its reply will be owed.

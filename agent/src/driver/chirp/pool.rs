@@ -14,7 +14,7 @@ use super::login::connect;
 use super::stream::Tally;
 use super::trouble::Trouble;
 use crate::error::Kind;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -98,6 +98,8 @@ pub(super) struct Pool {
     conns: Mutex<Vec<Arc<Conn>>>,
     /// Connections being made, which count as existing.
     making: AtomicUsize,
+    /// One of them has been made, or could not be.
+    made: Condvar,
     /// The login method that worked.
     method: Mutex<Option<Method>>,
     extended: AtomicBool,
@@ -111,6 +113,7 @@ impl Pool {
             tally: Arc::default(),
             conns: Mutex::default(),
             making: AtomicUsize::new(0),
+            made: Condvar::new(),
             method: Mutex::default(),
             extended: AtomicBool::new(false),
         }
@@ -149,20 +152,30 @@ impl Pool {
 
     /// A connection, counted as used.
     fn take(&self) -> Result<Arc<Conn>, Trouble> {
-        {
-            let conns = self.conns.lock();
+        let mut conns = self.conns.lock();
+        loop {
             let usable = || conns.iter().filter(|conn| !conn.is_broken());
             let idle = usable().find(|conn| conn.users.load(SeqCst) == 0);
-            let full = usable().count() + self.making.load(SeqCst) >= self.config.connections;
+            let making = self.making.load(SeqCst);
+            let full = usable().count() + making >= self.config.connections;
             let least = || usable().min_by_key(|conn| conn.users.load(SeqCst));
             if let Some(conn) = idle.or_else(|| if full { least() } else { None }) {
                 conn.users.fetch_add(1, SeqCst);
                 return Ok(Arc::clone(conn));
             }
-            self.making.fetch_add(1, SeqCst);
+            if !full {
+                break;
+            }
+            // All of them are being made.
+            self.made.wait(&mut conns);
         }
+        self.making.fetch_add(1, SeqCst);
+        drop(conns);
         let made = self.make();
+        let conns = self.conns.lock();
         self.making.fetch_sub(1, SeqCst);
+        drop(conns);
+        self.made.notify_all();
         made
     }
 

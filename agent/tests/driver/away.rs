@@ -1,0 +1,302 @@
+//! Servers that go away and come back.
+
+use crate::fake::{Fake, impatient, script, stat_line};
+use crate::site::{Row, Site, connect};
+use crate::{CREATE, READ, WRITE};
+use parrot_agent::driver::OpenFlags;
+use parrot_agent::error::{Error, Kind};
+use parrot_agent::layer::{Cancel, Layered, Log, OnTransient, Retry, RetryPolicy, cancellable};
+use parrot_common::Errno;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+fn restart(row: Row) {
+    let mut site = Site::with(row, &impatient());
+    let d = Arc::clone(&site.driver);
+    let (file, _) = d.open(b"/file", CREATE, 0o644).unwrap();
+    file.pwrite(b"before", 0).unwrap();
+    let (reader, _) = d.open(b"/file", READ, 0).unwrap();
+    let log_flags = OpenFlags { append: true, create: true, ..WRITE };
+    let (log, _) = d.open(b"/log", log_flags, 0o644).unwrap();
+    log.pwrite(b"one\n", 0).unwrap();
+    let open = |name: &[u8]| d.open(name, CREATE, 0o644).unwrap().0;
+    let (removed, replaced) = (open(b"/removed"), open(b"/replaced"));
+
+    site.server().kill();
+    let away = |error: Error| {
+        assert!(matches!(error.kind(), Kind::Refused | Kind::Disconnected), "{error}");
+        assert!(error.is_transient() && !error.is_in_doubt(), "{error}");
+    };
+    away(d.stat(b"/file", true).unwrap_err());
+    away(reader.pread(&mut [0; 10], 0).unwrap_err());
+    away(d.mkdir(b"/dir", 0o755).unwrap_err());
+    away(log.pwrite(b"lost\n", 0).unwrap_err());
+
+    site.server().start_again();
+    let mut buf = [0; 10];
+    assert_eq!(reader.pread(&mut buf, 0).unwrap(), 6);
+    assert_eq!(&buf[..6], b"before");
+    file.pwrite(b"after!", 0).unwrap();
+    assert_eq!(reader.pread(&mut buf, 0).unwrap(), 6);
+    assert_eq!(&buf[..6], b"after!");
+    log.pwrite(b"two\n", 0).unwrap();
+    assert_eq!(d.read_small(b"/log", 100).unwrap().1.unwrap(), b"one\ntwo\n");
+
+    // At once, on connections that nobody has looked at since: nothing is lost or done twice.
+    for i in 0..5 {
+        site.server().kill();
+        site.server().start_again();
+        match i {
+            0 => d.mkdir(b"/dir", 0o755).unwrap(),
+            1 => log.pwrite(b"three\n", 0).unwrap(),
+            2 => drop(d.open(b"/new", OpenFlags { exclusive: true, ..CREATE }, 0o644).unwrap()),
+            3 => d.rename(b"/new", b"/newer", 0).unwrap(),
+            _ => assert_eq!(d.list(b"/dir").unwrap().len(), 0),
+        }
+    }
+    assert_eq!(d.read_small(b"/log", 100).unwrap().1.unwrap(), b"one\ntwo\nthree\n");
+
+    std::fs::remove_file(site.tree.join("removed")).unwrap();
+    let other = d.open(b"/other", CREATE, 0o644).unwrap().0;
+    std::fs::rename(site.tree.join("other"), site.tree.join("replaced")).unwrap();
+    drop(other);
+    site.server().kill();
+    site.server().start_again();
+    assert_eq!(removed.fstat().unwrap_err().kind(), Kind::Stale);
+    assert_eq!(replaced.pread(&mut buf, 0).unwrap_err().errno(), Errno::ESTALE);
+    assert_eq!(replaced.pwrite(b"x", 0).unwrap_err().kind(), Kind::Stale);
+}
+
+#[test]
+fn a_killed_server_comes_back_parrot() {
+    restart(Row::Parrot);
+}
+
+#[test]
+fn a_killed_server_comes_back_stock() {
+    restart(Row::Stock);
+}
+
+#[test]
+fn a_server_killed_in_the_middle_of_transfers() {
+    let mut site = Site::with(Row::Parrot, &impatient());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let d = Layered::wrap(Retry::new("here", policy(20, &told)), Arc::clone(&site.driver));
+    let content = vec![7; 6 << 20];
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let (d, content) = (&d, &content);
+            scope.spawn(move || {
+                let name = [b"/file", &[b'0' + thread][..]].concat();
+                for _ in 0..30 {
+                    let (file, _) = d.open(&name, CREATE, 0o644).unwrap();
+                    file.pwrite(content, 0).unwrap();
+                    let mut back = vec![0; content.len()];
+                    assert_eq!(file.pread(&mut back, 0).ok(), None, "opened for writing only");
+                    let (file, attr) = d.open(&name, READ, 0).unwrap();
+                    assert_eq!(attr.size, 6 << 20);
+                    assert_eq!(file.pread(&mut back, 0).unwrap(), content.len());
+                    assert!(back == *content);
+                }
+            });
+        }
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(150));
+            site.server.as_mut().unwrap().kill();
+            site.server.as_mut().unwrap().start_again();
+        }
+    });
+}
+
+#[test]
+fn lost_replies_are_settled_by_looking() {
+    let dir = stat_line(1, 0o040_755, 0);
+    let fake = Fake::new(vec![
+        script(|peer| {
+            peer.let_in();
+            peer.expect("mkdir /dir 493");
+        }),
+        script(move |peer| {
+            peer.let_in();
+            peer.expect("lstat /dir");
+            peer.say(format!("0\n{dir}"));
+            peer.expect("unlink /file");
+        }),
+        script(|peer| {
+            peer.let_in();
+            peer.expect("lstat /file");
+            peer.say(format!("0\n{}", stat_line(2, 0o100_644, 0)));
+            peer.expect("unlink /file");
+            peer.say("0\n");
+            peer.expect("open /lock wcx 384");
+        }),
+        script(|peer| {
+            peer.let_in();
+            peer.expect("lstat /lock");
+            peer.say(format!("0\n{}", stat_line(3, 0o100_600, 0)));
+            peer.expect("open /log wa 0");
+            peer.say(format!("0\n{}", stat_line(4, 0o100_600, 0)));
+            peer.expect("pwrite 0 3 0");
+            peer.skip(3);
+        }),
+    ]);
+    let d = fake.driver();
+    d.mkdir(b"/dir", 0o755).unwrap();
+    d.unlink(b"/file").unwrap();
+    let flags = OpenFlags { exclusive: true, truncate: false, ..CREATE };
+    let error = d.open(b"/lock", flags, 0o600).unwrap_err();
+    assert!(error.kind() == Kind::Disconnected && error.is_in_doubt(), "{error}");
+    let append = OpenFlags { write: true, append: true, read: false, ..READ };
+    let (log, _) = d.open(b"/log", append, 0).unwrap();
+    let error = log.pwrite(b"abc", 0).unwrap_err();
+    assert!(error.kind() == Kind::Disconnected && error.is_in_doubt(), "{error}");
+    fake.finish();
+}
+
+#[test]
+fn a_request_is_not_repeated_without_end() {
+    let fall_silent = || {
+        script(|peer| {
+            peer.let_in();
+            peer.expect("stat /file");
+        })
+    };
+    let fake = Fake::new(vec![fall_silent(), fall_silent()]);
+    let error = fake.driver().stat(b"/file", true).unwrap_err();
+    assert_eq!(error.kind(), Kind::Disconnected);
+    assert_eq!(fake.connections(), 2);
+    fake.finish();
+}
+
+#[test]
+fn nobody_there() {
+    let start = Instant::now();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let kind = |host: &str| connect("chirp", host, &impatient()).stat(b"/", true).unwrap_err();
+    let refused = kind(&free);
+    assert_eq!((refused.kind(), refused.errno()), (Kind::Refused, Errno::ECONNREFUSED));
+    let unknown = kind("no-such-host.invalid");
+    assert_eq!((unknown.kind(), unknown.errno()), (Kind::Unreachable, Errno::EHOSTUNREACH));
+    assert!(start.elapsed() < Duration::from_secs(15));
+}
+
+/// A policy that notes what it is told.
+fn policy(seconds: u64, told: &Arc<Mutex<Vec<String>>>) -> RetryPolicy {
+    let told = Arc::clone(told);
+    RetryPolicy {
+        deadline: Duration::from_secs(seconds),
+        notify: Arc::new(move |story| told.lock().unwrap().push(story.to_owned())),
+        ..RetryPolicy::default()
+    }
+}
+
+#[test]
+fn the_layer_waits_for_a_server_and_says_so() {
+    let mut site = Site::with(Row::Parrot, &impatient());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let d = Layered::wrap(Retry::new("the server", policy(60, &told)), Arc::clone(&site.driver));
+    let (file, _) = d.open(b"/file", CREATE, 0o644).unwrap();
+    site.server().kill();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            file.pwrite(b"patience", 0).unwrap();
+            d.mkdir(b"/dir", 0o755).unwrap();
+        });
+        while told.lock().unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        site.server.as_mut().unwrap().start_again();
+        waits.join().unwrap();
+    });
+    assert_eq!(d.read_small(b"/file", 100).unwrap().1.unwrap(), b"patience");
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("waiting for the server up to 60 s"), "{told:?}");
+    assert!(told[1].starts_with("the server: answers again after"), "{told:?}");
+}
+
+#[test]
+fn the_layer_gives_up_in_time() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let wrapped = |seconds| {
+        let driver = connect("chirp", &free, &impatient());
+        Layered::wrap(Retry::new("nobody", policy(seconds, &told)), driver)
+    };
+    // A host that never answered: soon, however long the deadline is.
+    let start = Instant::now();
+    let error = wrapped(600).stat(b"/", true).unwrap_err();
+    assert_eq!(error.errno(), Errno::ECONNREFUSED);
+    assert!((2..6).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(error.cause().contains("gave up"), "{error}");
+    let start = Instant::now();
+    wrapped(0).stat(b"/", true).unwrap_err();
+    assert!(start.elapsed() < Duration::from_millis(500));
+    assert_eq!(told.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_wait_can_be_ended() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let hold = RetryPolicy { on_transient: OnTransient::Hold, ..RetryPolicy::default() };
+    let retry = Retry::new("nobody", hold);
+    let d = Layered::wrap(retry, connect("chirp", &free, &impatient()));
+    let token = Cancel::new();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| cancellable(&token, || d.stat(b"/", true).unwrap_err()));
+        std::thread::sleep(Duration::from_millis(100));
+        token.cancel();
+        assert_eq!(waits.join().unwrap().errno(), Errno::EINTR);
+    });
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn the_layer_does_nothing_twice() {
+    let fake = Fake::new(vec![
+        script(|peer| {
+            peer.let_in();
+            peer.expect("open /log wa 0");
+            peer.say(format!("0\n{}", stat_line(4, 0o100_600, 0)));
+            peer.expect("pwrite 0 3 0");
+            peer.skip(3);
+        }),
+        script(|peer| {
+            peer.let_in();
+            // Made, and the answer is lost; so is the first look.
+            peer.expect("mkdir /dir 493");
+        }),
+        script(|peer| {
+            peer.let_in();
+            peer.expect("lstat /dir");
+        }),
+        script(|peer| {
+            peer.let_in();
+            peer.expect("lstat /dir");
+        }),
+        script(|peer| {
+            peer.let_in();
+            peer.expect("lstat /dir");
+            peer.say(format!("0\n{}", stat_line(1, 0o040_755, 0)));
+        }),
+    ]);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let logged = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&logged);
+    let log =
+        Log::new("log", Box::new(move |record| sink.lock().unwrap().push(record.to_string())));
+    let d = Layered::wrap(Retry::new("fake", policy(10, &told)), fake.driver());
+    let d = Layered::wrap(log, d);
+    let append = OpenFlags { write: true, append: true, read: false, ..READ };
+    let (file, _) = d.open(b"/log", append, 0).unwrap();
+    let error = file.pwrite(b"abc", 0).unwrap_err();
+    assert_eq!(error.errno(), Errno::EIO, "{error}");
+    d.mkdir(b"/dir", 0o755).unwrap();
+    let logged = logged.lock().unwrap();
+    assert_eq!(logged.len(), 3);
+    assert!(logged[0].starts_with("open log/log "), "{logged:?}");
+    assert!(logged[1].contains("must not be done twice"), "{logged:?}");
+    fake.finish();
+}
