@@ -40,7 +40,8 @@ pub fn guest(name: &str, link: Link) -> PathBuf {
     if path.exists() {
         return path;
     }
-    let fresh = dir.join(format!(".{name}-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let fresh =
+        dir.join(format!(".{name}-{}-{:?}", std::process::id(), std::thread::current().id()));
     let mut command = Command::new(programs::tool(compiler));
     command.args(&flags).arg(&source).arg("-o").arg(&fresh).arg("-lrt");
     let _ = crate::run::run(&mut command, std::time::Duration::from_secs(60)).code(0);

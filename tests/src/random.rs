@@ -33,12 +33,29 @@ impl Random {
 }
 
 const NAMES: &[&str] = &[
-    "a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "d/e/b", "l", "d/l", "x", "x/a", "nowhere/a",
-    "a/b", "d/../b", "./a", "d/e/..", "d/", "a/",
+    "a",
+    "b",
+    "c",
+    "d",
+    "d/a",
+    "d/b",
+    "d/e",
+    "d/e/a",
+    "d/e/b",
+    "l",
+    "d/l",
+    "x",
+    "x/a",
+    "nowhere/a",
+    "a/b",
+    "d/../b",
+    "./a",
+    "d/e/..",
+    "d/",
+    "a/",
 ];
-const FLAGS: &[&str] = &[
-    "r", "r", "r", "w", "rw", "rwc", "rwct", "wc", "wct", "wcx", "wca", "rwca", "rd", "rn", "rt",
-];
+const FLAGS: &[&str] =
+    &["r", "r", "r", "w", "rw", "rwc", "rwct", "wc", "wct", "wcx", "wca", "rwca", "rd", "rn", "rt"];
 const MODES: &[&str] = &["600", "700", "640", "755", "666"];
 const SIZES: &[&str] = &["0", "1", "10", "4096", "70000", "300000"];
 const OFFSETS: &[&str] = &["0", "1", "5", "100", "4095", "65536", "200000"];
@@ -76,7 +93,9 @@ pub fn script(seed: u64, count: usize) -> String {
             24 => format!("unlink {name}"),
             25..=26 => format!("rename {name} {other}"),
             27 => format!("link {name} {other}"),
-            28 => format!("symlink {} {name}", random.pick(&["a", "d", "../b", "e/a", "l", "gone"])),
+            28 => {
+                format!("symlink {} {name}", random.pick(&["a", "d", "../b", "e/a", "l", "gone"]))
+            }
             29 => format!("readlink {name}"),
             30 => format!("list {name}"),
             31 => format!("access {name} {}", random.below(8)),

@@ -260,6 +260,11 @@ mod tests {
         let _ = session.bash("setsid sleep 1000 >/dev/null 2>&1 </dev/null & exit 0").code(0);
         let left = session.end();
         assert!(left.iter().any(|line| line.contains("sleep 1000")), "{left:?}");
+        // Killed is not yet gone.
+        let until = Instant::now() + GOODBYE;
+        while !session.processes().is_empty() && Instant::now() < until {
+            std::thread::yield_now();
+        }
         assert!(session.processes().is_empty());
     }
 

@@ -73,8 +73,10 @@ fn content(path: &Path, size: u64) -> String {
 /// What differs, one line each with a sign in front; empty if nothing does.
 #[must_use]
 pub fn difference(expected: &[String], got: &[String]) -> Vec<String> {
-    let missing = expected.iter().filter(|line| !got.contains(line)).map(|line| format!("- {line}"));
-    let surplus = got.iter().filter(|line| !expected.contains(line)).map(|line| format!("+ {line}"));
+    let missing =
+        expected.iter().filter(|line| !got.contains(line)).map(|line| format!("- {line}"));
+    let surplus =
+        got.iter().filter(|line| !expected.contains(line)).map(|line| format!("+ {line}"));
     missing.chain(surplus).collect()
 }
 

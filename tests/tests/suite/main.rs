@@ -1,3 +1,32 @@
 //! The suites. Each module is a family of cases; see the library for how one body becomes many.
-#[cfg(test)]
-mod harness;
+//!
+//! | module | what must hold |
+//! | --- | --- |
+//! | `reading`, `writing`, `shells`, `archives` | the usual tools say and do what they do on a local directory |
+//! | `languages`, `projects` | python, perl; git, gcc and make, sqlite3 |
+//! | `running` | programs, scripts and interpreters that lie on the remote side |
+//! | `descriptors` | an open file passes through fork, exec, dup and messages |
+//! | `zeros` | whatever call reads or copies: right bytes or an error, never zeros |
+//! | `many` | 64 threads, 64 processes |
+//! | `wrong` | wrong input and dead servers: a message, an errno, in time |
+//! | `untouched` | local work is the same, and costs no extra system call |
+//! | `random` | random operations: the same results as a plain directory |
+//! | `clients` | Debian's Chirp clients against our server |
+//! | `status` | exit status, signals, options |
+#![cfg(test)]
+
+mod archives;
+mod clients;
+mod descriptors;
+mod languages;
+mod many;
+mod projects;
+mod random;
+mod reading;
+mod running;
+mod shells;
+mod status;
+mod untouched;
+mod writing;
+mod wrong;
+mod zeros;
