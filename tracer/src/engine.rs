@@ -53,8 +53,6 @@ struct Thread {
     after: Option<After>,
     /// Its call is with a worker.
     waiting: Option<Waiting>,
-    /// Its restartable sequences area: `None` = not asked.
-    rseq: Option<Option<usize>>,
 }
 
 /// What a call's exit stop is awaited for.
@@ -175,6 +173,7 @@ impl Engine {
                 return Some(event);
             }
             self.forward_signals();
+            self.follow.tick();
             let block = self.pool.outstanding() == 0;
             match wait_any(block) {
                 Ok(Some(event)) => return Some(event),

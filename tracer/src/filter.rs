@@ -112,6 +112,7 @@ pub(crate) fn base(table: &[Row], tell_refused: bool) -> Vec<Insn> {
         let action = match i64::try_from(nr).ok()? {
             libc::SYS_clone => Action::StopIf(0, CLONE_WATCHED),
             libc::SYS_unshare | libc::SYS_setns => Action::Stop,
+            libc::SYS_sched_setaffinity | libc::SYS_sched_getaffinity => Action::Stop,
             _ if holes::may_touch(nr) => Action::Stop,
             _ => Action::Go,
         };

@@ -203,6 +203,30 @@ impl Guest for Tracee<'_> {
         self.put(addr, data)
     }
 
+    fn read_str(&mut self, addr: usize, out: &mut [u8]) -> Result<usize, Errno> {
+        // Most names are short: the first look is not at the whole page.
+        let mut chunk = 256;
+        let mut done = 0;
+        loop {
+            let at = addr.wrapping_add(done);
+            let room = out.len() - done;
+            if room == 0 {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            let end = done + room.min(chunk).min(4096 - at % 4096);
+            let place = out.get_mut(done..end).unwrap_or_default();
+            let n = memory::read(self.tid, at, place)?;
+            if let Some(end) = place.get(..n).unwrap_or_default().iter().position(|&b| b == 0) {
+                return Ok(done + end);
+            }
+            if n == 0 {
+                return Err(Errno::EFAULT);
+            }
+            done += n;
+            chunk = 4096;
+        }
+    }
+
     fn place(&mut self, data: &[u8]) -> Result<usize, Errno> {
         let base = self.area();
         if self.area.used + data.len() > PLACED {

@@ -45,12 +45,6 @@ pub(crate) fn read_u64(tid: i32, addr: usize) -> Option<u64> {
     (read(tid, addr, &mut bytes) == Ok(8)).then(|| u64::from_ne_bytes(bytes))
 }
 
-/// Reads a native 32-bit number.
-pub(crate) fn read_u32(tid: i32, addr: usize) -> Option<u32> {
-    let mut bytes = [0; 4];
-    (read(tid, addr, &mut bytes) == Ok(4)).then(|| u32::from_ne_bytes(bytes))
-}
-
 /// Reads a string for a message: whatever can be had, without its zero byte, at most 4095 bytes.
 pub(crate) fn read_text(tid: i32, addr: usize) -> Option<Vec<u8>> {
     let mut text = vec![0; 4096 - addr % 4096];

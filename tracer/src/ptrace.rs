@@ -24,7 +24,6 @@ const OPTIONS: i32 = libc::PTRACE_O_TRACESYSGOOD
 
 /// Not in the libc crate.
 const PTRACE_GET_SYSCALL_INFO: libc::c_uint = 0x420e;
-const PTRACE_GET_RSEQ_CONFIGURATION: libc::c_uint = 0x420f;
 
 /// A thread that runs, or is on its way to a stop that nobody has waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,14 +215,6 @@ impl Stopped {
     /// Sets the blocked signals.
     pub(crate) fn set_signal_mask(&self, mask: u64) -> io::Result<()> {
         request(libc::PTRACE_SETSIGMASK, self.0, 8, (&raw const mask) as usize)
-    }
-
-    /// Where the thread's libc has registered its restartable sequences area, if it has.
-    pub(crate) fn rseq_area(&self) -> Option<usize> {
-        let mut config = [0_u64; 3];
-        let size = size_of_val(&config);
-        request(PTRACE_GET_RSEQ_CONFIGURATION, self.0, size, config.as_mut_ptr() as usize).ok()?;
-        usize::try_from(config[0]).ok().filter(|&area| area != 0)
     }
 
     /// Lets it go on, delivering a signal (0 = none).

@@ -60,6 +60,13 @@ impl Signals {
         child.add(Signal::SIGCHLD);
         let children =
             SignalFd::with_flags(&child, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let tick = SigAction::new(
+            SigHandler::Handler(crate::follow::on_tick),
+            SaFlags::empty(),
+            SigSet::empty(),
+        );
+        // SAFETY: the handler stores to an atomic.
+        unsafe { sigaction(Signal::SIGALRM, &tick) }?;
         if forward {
             let handler = SigHandler::SigAction(on_signal);
             // No SA_RESTART: waitpid must come back.

@@ -28,9 +28,7 @@ impl Engine {
         let tid = stopped.tid();
         let Ok(entry) = stopped.entry() else { return };
         self.stats.stop(entry.nr);
-        if self.follow.due() {
-            self.look_where_it_runs(&stopped);
-        }
+        self.follow.stop(tid);
         let mut call = Call::at_entry(stopped);
         if !self.brought.is_empty() && tid == self.plan.root {
             let brought = std::mem::take(&mut self.brought);
@@ -242,6 +240,10 @@ impl Engine {
                 if let Some(thread) = self.threads.get(&tid) {
                     thread.process.own_root.store(true, Ordering::Relaxed);
                 }
+                return Outcome::Pass(Reason::Declared);
+            }
+            Ok(libc::SYS_sched_setaffinity | libc::SYS_sched_getaffinity) => {
+                self.follow.release();
                 return Outcome::Pass(Reason::Declared);
             }
             Ok(libc::SYS_pidfd_getfd) => return Outcome::Watch(Watch::NewFd(FdClass::Plain)),

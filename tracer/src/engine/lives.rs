@@ -79,6 +79,7 @@ impl Engine {
             Thread::new(Arc::new(process), area)
         };
         self.stats.threads += 1;
+        self.follow.child(stopped.tid(), child);
         log::line(Flag::Process, stopped.tid(), || format!("made {child}"));
         self.threads.insert(child, thread);
         if let Some(event) = self.early.remove(&child) {
@@ -178,20 +179,11 @@ impl Engine {
         }
     }
 
-    /// Lets the loop run where the guest does.
-    pub(super) fn look_where_it_runs(&mut self, stopped: &Stopped) {
-        let tid = stopped.tid();
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
-        let area = *thread.rseq.get_or_insert_with(|| stopped.rseq_area());
-        if let Some(area) = area {
-            self.follow.look(tid, area);
-        }
-    }
 }
 
 impl Thread {
     const fn new(process: Arc<Process>, area: Area) -> Self {
-        Self { process, area, after: None, waiting: None, rseq: None }
+        Self { process, area, after: None, waiting: None }
     }
 }
 
