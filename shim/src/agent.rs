@@ -21,14 +21,19 @@ const PATIENCE_MS: usize = 10_000;
 static USED: AtomicBool = AtomicBool::new(false);
 static SAID: AtomicBool = AtomicBool::new(false);
 
-/// Whether this process has asked for an agent.
+/// Notes that this process holds something of the session's.
+pub(crate) fn note_use() {
+    USED.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process has used the session.
 pub(crate) fn used() -> bool {
     USED.load(Ordering::Relaxed)
 }
 
 /// The client's starter: returns when the agent listens.
 pub(crate) fn start(session: &[u8]) -> Result<(), Errno> {
-    USED.store(true, Ordering::Relaxed);
+    note_use();
     let result = try_start(session);
     if let Err((errno, what)) = result
         && !SAID.swap(true, Ordering::Relaxed)

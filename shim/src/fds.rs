@@ -107,6 +107,9 @@ pub(crate) fn set(fd: c_int, class: FdClass) {
     if matches!(byte, COMPLETE_WRITABLE | SERVED_WRITABLE) {
         WROTE.store(true, Ordering::Relaxed);
     }
+    if byte != PLAIN {
+        crate::agent::note_use();
+    }
     number.store(id, Ordering::Relaxed);
     place.store(byte, Ordering::Release);
     if at < 3 {
@@ -134,7 +137,8 @@ pub(crate) fn class(fd: c_int) -> FdClass {
     }
     match load(fd) {
         PLAIN => return FdClass::Plain,
-        byte @ (SERVED | SERVED_WRITABLE) => {
+        // Standard descriptors are replaced inside libc too (`daemon`): they are looked at.
+        byte @ (SERVED | SERVED_WRITABLE) if fd > 2 => {
             let id = ID.get(fd.cast_unsigned() as usize).map_or(0, |id| id.load(Ordering::Relaxed));
             let writable = byte == SERVED_WRITABLE;
             return FdClass::Shadow { id, kind: Kind::Served, writable };
@@ -252,6 +256,9 @@ fn look_cwd() -> FdClass {
 /// Notes what the working directory is.
 pub(crate) fn set_cwd(class: FdClass) {
     let (byte, id) = encode(class);
+    if byte != PLAIN {
+        crate::agent::note_use();
+    }
     CWD_ID.store(id, Ordering::Relaxed);
     CWD.store(byte, Ordering::Release);
 }

@@ -66,6 +66,7 @@ static ENTRIES: [AtomicPtr<c_char>; VARIABLES.len()] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; VARIABLES.len()];
 /// Whether the namespace is not the built-in one.
 static CONFIGURED: AtomicBool = AtomicBool::new(false);
+static DONE: AtomicBool = AtomicBool::new(false);
 
 /// Whether a session or a mountlist was named.
 pub(crate) fn configured() -> bool {
@@ -132,19 +133,27 @@ fn keep(environment: *const *const c_char) {
     }
 }
 
-/// The compiled mountlist that the environment asks for.
-pub(crate) fn table(environment: *const *const c_char) -> Option<Table<'static>> {
-    let errno = c::errno();
+/// Takes what is the library's from the environment; whether that names a mountlist.
+pub(crate) fn read(environment: *const *const c_char) -> bool {
     keep(environment);
+    let named = [SESSION, MOUNT_FILE, MOUNT_STRING].iter().any(|&index| value(index).is_some());
+    CONFIGURED.store(named, Ordering::Relaxed);
+    DONE.store(true, Ordering::Release);
+    named
+}
+
+/// Whether the environment was read.
+pub(crate) fn done() -> bool {
+    DONE.load(Ordering::Acquire)
+}
+
+/// The compiled mountlist that the environment asks for.
+pub(crate) fn table() -> Option<Table<'static>> {
+    let errno = c::errno();
     let table = match (value(SESSION), value(MOUNT_FILE), value(MOUNT_STRING)) {
         (Some(session), _, _) => session_table(session),
-        (None, None, None) => compiled(None, None),
         (None, file, rules) => compiled(file, rules),
     };
-    CONFIGURED.store(
-        [SESSION, MOUNT_FILE, MOUNT_STRING].iter().any(|&index| value(index).is_some()),
-        Ordering::Relaxed,
-    );
     c::set_errno(errno);
     table
 }

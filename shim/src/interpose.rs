@@ -19,38 +19,37 @@ use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use parrot_common::syscall::TABLE;
 
-/// Where the real function of a symbol is kept.
+/// Where the real function of a symbol is kept. Without a pointer to its name: the loader would
+/// have to relocate it in every process.
 #[derive(Debug)]
-pub(crate) struct Real {
-    function: AtomicPtr<c_void>,
-    name: &'static CStr,
-}
+pub(crate) struct Real(AtomicPtr<c_void>);
 
 impl Real {
-    pub(crate) const fn new(name: &'static CStr) -> Self {
-        Self { function: AtomicPtr::new(core::ptr::null_mut()), name }
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(core::ptr::null_mut()))
     }
 
-    /// The function, never null.
+    /// The function of this name, never null.
     #[inline(always)]
-    pub(crate) fn get(&self) -> *mut c_void {
-        let function = self.function.load(Ordering::Relaxed);
-        if function.is_null() { self.find() } else { function }
+    pub(crate) fn get(&self, name: &'static CStr) -> *mut c_void {
+        let function = self.0.load(Ordering::Relaxed);
+        if function.is_null() { self.find(name) } else { function }
     }
 
     /// Looks the symbol up. Names that libc keeps for old programs only (`__xstat`) have a version
     /// that must be named.
     #[cold]
-    fn find(&self) -> *mut c_void {
+    #[inline(never)]
+    fn find(&self, name: &CStr) -> *mut c_void {
         let errno = c::errno();
-        let mut function = c::dlsym(libc::RTLD_NEXT, self.name.as_ptr());
+        let mut function = c::dlsym(libc::RTLD_NEXT, name.as_ptr());
         if function.is_null() {
-            function = c::dlvsym(libc::RTLD_NEXT, self.name.as_ptr(), c"GLIBC_2.2.5".as_ptr());
+            function = c::dlvsym(libc::RTLD_NEXT, name.as_ptr(), c"GLIBC_2.2.5".as_ptr());
         }
         if function.is_null() {
             function = (missing as extern "C" fn() -> isize as *mut ()).cast();
         }
-        self.function.store(function, Ordering::Relaxed);
+        self.0.store(function, Ordering::Relaxed);
         c::set_errno(errno);
         function
     }
@@ -123,14 +122,19 @@ macro_rules! hook_one {
                 declared(stringify!($name), $crate::hooks::ENTRIES),
                 concat!(stringify!($name), " is in no table")
             );
-            static REAL: Real = Real::new({
-                match core::ffi::CStr::from_bytes_with_nul(
-                    concat!(stringify!($name), "\0").as_bytes(),
-                ) {
-                    Ok(name) => name,
-                    Err(_) => c"",
-                }
-            });
+            static REAL: Real = Real::new();
+            const NAME: &core::ffi::CStr = match core::ffi::CStr::from_bytes_with_nul(
+                concat!(stringify!($name), "\0").as_bytes(),
+            ) {
+                Ok(name) => name,
+                Err(_) => c"",
+            };
+
+            /// Looks the real function up now.
+            #[allow(dead_code, reason = "for the few that `fork` needs")]
+            pub(crate) fn resolve() {
+                let _ = REAL.get(NAME);
+            }
 
             /// Calls what the symbol would mean without us.
             #[inline(always)]
@@ -139,7 +143,7 @@ macro_rules! hook_one {
                 type Function = unsafe extern "C" fn($($ty),*) -> $ret;
                 // SAFETY: the symbol is libc's function of this signature (or a stand-in that
                 // returns an integer and reads no argument).
-                let function = unsafe { core::mem::transmute::<*mut core::ffi::c_void, Function>(REAL.get()) };
+                let function = unsafe { core::mem::transmute::<*mut core::ffi::c_void, Function>(REAL.get(NAME)) };
                 // SAFETY: the arguments are the calling program's, who promises to libc.
                 unsafe { function($($arg),*) }
             }

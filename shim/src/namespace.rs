@@ -13,7 +13,7 @@ use libc::c_int;
 use parrot_common::Errno;
 use parrot_common::client::{MAX_SESSION, session_dir};
 use parrot_common::handler::Namespace;
-use parrot_common::mountlist::Table;
+use parrot_common::mountlist::{BUILT_IN, Table};
 use parrot_common::resolve::quick_plain;
 use parrot_common::sys::{self, arg};
 use syscalls::Sysno;
@@ -63,8 +63,15 @@ impl<T> Once<T> {
                 }
                 Err(READY) => return self.get(),
                 Err(owner) if owner == me => return None,
-                Err(_) => {
+                Err(owner) => {
                     let _ = memory::raw(Sysno::sched_yield, [0; 6]);
+                    // In a forked child the thread that was making it does not exist.
+                    let who = [arg(sys::getpid()), owner as usize, 0, 0, 0, 0];
+                    if owner != EMPTY && memory::raw(Sysno::tgkill, who).is_err() {
+                        let (was, now) = (owner, EMPTY);
+                        let (order, other) = (Ordering::Acquire, Ordering::Relaxed);
+                        let _ = self.state.compare_exchange(was, now, order, other);
+                    }
                 }
             }
         }
@@ -73,16 +80,22 @@ impl<T> Once<T> {
 
 static TABLE: Once<Table<'static>> = Once::new();
 static SESSION: Once<([u8; MAX_SESSION], usize)> = Once::new();
-/// Two-byte beginnings of the components of all mount prefixes. All ones until the table is known.
-static HINTS: [AtomicU64; 16] = [const { AtomicU64::new(u64::MAX) }; 16];
-/// Relative names need the handler's look (a rule maps to a local path).
-static RELATIVE: AtomicBool = AtomicBool::new(true);
+/// Two-byte beginnings that no component of a mount's prefix has. None until the rules are known.
+static CLEAR: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+/// Relative names are judged like absolute ones (no rule maps to a local path).
+static RELATIVE: AtomicBool = AtomicBool::new(false);
 
-/// Makes the table from the environment. Ends the process when its mountlist is wrong.
+/// Reads the environment. Ends the process when its mountlist is wrong. Without a mountlist there
+/// is nothing to compile until a name looks like ours.
 pub(crate) fn start(environment: *const *const c_char) {
-    let _ = TABLE.get_or(|| init::table(environment));
+    if !init::read(environment) {
+        learn(BUILT_IN.iter().copied(), false, true);
+        return;
+    }
+    let _ = TABLE.get_or(init::table);
     if let Some(table) = TABLE.get() {
-        learn(table);
+        let relative = !table.has_local() && !table.full();
+        learn(table.rules().map(|rule| rule.prefix), table.full(), relative);
     }
 }
 
@@ -90,12 +103,14 @@ fn table() -> Option<&'static Table<'static>> {
     if let Some(table) = TABLE.get() {
         return Some(table);
     }
-    let environment = c::environment();
-    if environment.is_null() {
-        return None;
+    if !init::done() {
+        let environment = c::environment();
+        if environment.is_null() {
+            return None;
+        }
+        start(environment);
     }
-    start(environment);
-    TABLE.get()
+    TABLE.get_or(init::table)
 }
 
 /// The namespace. `None` only before the environment is known.
@@ -120,10 +135,10 @@ fn make_session(table: &Table<'_>) -> Option<([u8; MAX_SESSION], usize)> {
     Some((out, len))
 }
 
-/// Sets the bits of all components.
-fn learn(table: &Table<'_>) {
-    let mut bits = [if table.full() { u64::MAX } else { 0 }; 16];
-    let components = table.rules().flat_map(|rule| rule.prefix.split(|&b| b == b'/'));
+/// Sets the bits of all that is not a beginning of a component.
+fn learn<'p>(prefixes: impl Iterator<Item = &'p [u8]>, full: bool, relative: bool) {
+    let mut bits = [if full { u64::MAX } else { 0 }; 16];
+    let components = prefixes.flat_map(|prefix| prefix.split(|&b| b == b'/'));
     let special: [&[u8]; 4] = [b"proc", b"dev", b".", b".."];
     for part in components.chain(special) {
         let first = part.first().copied().unwrap_or(0);
@@ -132,10 +147,10 @@ fn learn(table: &Table<'_>) {
             *word |= bit;
         }
     }
-    for (word, bits) in HINTS.iter().zip(bits) {
-        word.store(bits, Ordering::Relaxed);
+    for (word, bits) in CLEAR.iter().zip(bits) {
+        word.store(!bits, Ordering::Relaxed);
     }
-    RELATIVE.store(table.has_local() || table.full(), Ordering::Relaxed);
+    RELATIVE.store(relative, Ordering::Relaxed);
 }
 
 /// Where the bit of two bytes is. The end of a component counts as 0.
@@ -149,7 +164,7 @@ const fn hint(first: u8, second: u8) -> (usize, u64) {
 #[inline(always)]
 fn hinted(first: u8, second: u8) -> bool {
     let (word, bit) = hint(first, second);
-    HINTS.get(word).is_none_or(|word| word.load(Ordering::Relaxed) & bit != 0)
+    CLEAR.get(word).is_none_or(|word| word.load(Ordering::Relaxed) & bit == 0)
 }
 
 /// Whether a name is not ours as far as its text tells. A name for which this is true goes to the
@@ -174,7 +189,7 @@ pub(crate) fn plain_name(dirfd: c_int, path: *const c_char) -> bool {
         return !hinted(second, at(2)) || plain_absolute(path);
     }
     let base = if dirfd == libc::AT_FDCWD { fds::cwd_plain() } else { fds::plain(dirfd) };
-    base && (!hinted(first, second) || plain_relative(path)) && !RELATIVE.load(Ordering::Relaxed)
+    base && (!hinted(first, second) || plain_relative(path)) && RELATIVE.load(Ordering::Relaxed)
 }
 
 #[cold]
@@ -269,5 +284,5 @@ pub(crate) fn terminated(parts: &[&[u8]]) -> Text<4096> {
 
 /// Whether getcwd(2) of the kernel is the right answer.
 pub(crate) fn cwd_is_kernels() -> bool {
-    fds::cwd_plain() && !RELATIVE.load(Ordering::Relaxed)
+    fds::cwd_plain() && RELATIVE.load(Ordering::Relaxed)
 }

@@ -8,7 +8,7 @@
 use super::prelude::*;
 use crate::interpose::Real;
 
-static REAL: Real = Real::new(c"dlopen");
+static REAL: Real = Real::new();
 
 /// dlopen(3)
 #[cfg(target_arch = "x86_64")]
@@ -34,14 +34,14 @@ type Function = extern "C" fn(*const c_char, c_int) -> *mut c_void;
 extern "C" fn choose(path: *const c_char, _flags: c_int) -> *mut c_void {
     let name = c::bytes(path);
     if !name.contains(&b'/') || namespace::plain_name(AT_FDCWD, path) {
-        return REAL.get();
+        return REAL.get(c"dlopen");
     }
     (remote as Function as *mut ()).cast()
 }
 
 extern "C" fn remote(path: *const c_char, flags: c_int) -> *mut c_void {
     // SAFETY: libc's function of this signature.
-    let real = unsafe { core::mem::transmute::<*mut c_void, Function>(REAL.get()) };
+    let real = unsafe { core::mem::transmute::<*mut c_void, Function>(REAL.get(c"dlopen")) };
     let open = super::open::open(path, libc::O_RDONLY | libc::O_CLOEXEC, 0);
     if open < 0 || fds::plain(open) {
         if open >= 0 {

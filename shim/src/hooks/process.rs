@@ -3,11 +3,13 @@
 
 use super::prelude::*;
 use crate::guard;
+use core::sync::atomic::{AtomicBool, Ordering};
 use parrot_common::syscall::{Policy, TABLE};
 
 hook! {
     /// fork(2)
     fn [fork]() -> c_int {
+        resolve_all();
         let child = real();
         if child == 0 {
             guard::after_fork();
@@ -39,43 +41,72 @@ hook! {
         nr: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize
     ) -> c_long {
         let number = nr.cast_unsigned() as usize;
-        if !caught(number) {
+        if caught(number) == PASS {
             return real(nr, a, b, c, d, e, f);
         }
         by_number(number, [a, b, c, d, e, f], || real(nr, a, b, c, d, e, f))
     }
 }
 
-/// One bit for each call that a handler wants to see.
+/// Looks up what forked children call, while no other thread can hold the loader's lock.
+fn resolve_all() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    use super::{cwd, data, descriptor, open, stat};
+    descriptor::close::resolve();
+    descriptor::close_range::resolve();
+    descriptor::dup::resolve();
+    descriptor::dup2::resolve();
+    descriptor::fcntl::resolve();
+    data::read::resolve();
+    data::write::resolve();
+    data::lseek::resolve();
+    open::open::resolve();
+    open::open64::resolve();
+    stat::stat::resolve();
+    stat::access::resolve();
+    cwd::chdir::resolve();
+    _exit::resolve();
+}
+
+/// What the table says of each call, by number: nothing to do, a handler wants to see it, or only
+/// when its first argument is not a plain descriptor. (The table itself is full of pointers.)
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler only, within bounds")]
-static CAUGHT: [u64; 8] = {
-    let mut bits = [0; 8];
+static CAUGHT: [u8; 512] = {
+    let mut kinds = [PASS; 512];
     let mut row = 0;
     while row < TABLE.len() {
         let nr = TABLE[row].nr;
-        if !matches!(TABLE[row].policy, Policy::Pass) && nr < 512 {
-            bits[nr / 64] |= 1 << (nr % 64);
+        if nr < 512 {
+            kinds[nr] = match TABLE[row].policy {
+                Policy::Pass => PASS,
+                Policy::Fd(&[0], _) => ON_FD,
+                _ => ALWAYS,
+            };
         }
         row = usize::wrapping_add(row, 1);
     }
-    bits
+    kinds
 };
+const PASS: u8 = 0;
+const ON_FD: u8 = 1;
+const ALWAYS: u8 = 2;
 
-fn caught(nr: usize) -> bool {
-    CAUGHT.get(nr / 64).is_some_and(|bits| bits.wrapping_shr((nr % 64) as u32) & 1 != 0)
+fn caught(nr: usize) -> u8 {
+    CAUGHT.get(nr).copied().unwrap_or(PASS)
 }
 
 /// A call by number. Those on descriptors that are plain pass at once.
 fn by_number(nr: usize, args: [usize; 6], real: impl Fn() -> c_long) -> c_long {
-    let fd = args[0] as c_int;
-    match TABLE.iter().find(|row| row.nr == nr).map(|row| row.policy) {
-        Some(Policy::Fd([0], _)) if fds::plain(fd) => {
-            if nr == Sysno::close.id() as usize {
-                fds::forget(fd);
-            }
-            return real();
+    let [first, ..] = args;
+    let fd = first as c_int;
+    if caught(nr) == ON_FD && fds::plain(fd) {
+        if nr == Sysno::close.id() as usize {
+            fds::forget(fd);
         }
-        _ => {}
+        return real();
     }
     if nr == Sysno::execve.id() as usize {
         return c_long::from_raw(super::exec::execute(nr, args));
