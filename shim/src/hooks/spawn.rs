@@ -21,27 +21,26 @@ pub(super) struct Actions {
     list: *const Action,
 }
 
-/// One action of glibc's list.
+/// One action of glibc's list: a tag and a union, here in the form that `open` has.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 struct Action {
     kind: c_int,
+    padding: c_int,
     fd: c_int,
-    /// dup2: the new number in the low half; open: the path.
-    word: usize,
+    /// Of a dup2.
+    new_fd: c_int,
+    /// Of an open.
+    path: usize,
     flags: c_int,
     mode: mode_t,
 }
+const _: () = assert!(size_of::<Action>() == 32 && core::mem::offset_of!(Action, path) == 16);
 
 impl Action {
-    /// The path of a chdir begins where an open has its descriptor.
+    /// The path of a chdir lies where the descriptor numbers are.
     fn dir(&self) -> *const c_char {
         c::peek(core::ptr::from_ref(&self.fd).cast::<*const c_char>())
-    }
-
-    /// The new number of a dup2 follows the old one.
-    fn new_fd(&self) -> c_int {
-        c::peek(core::ptr::from_ref(&self.fd).wrapping_add(1))
     }
 }
 
@@ -112,7 +111,7 @@ fn all_plain(path: *const c_char, actions: *const Actions) -> bool {
         && super::stat::stat_is_there(path)
         && each(actions).all(|action| match action.kind {
             OPEN => {
-                namespace::plain_name(AT_FDCWD, core::ptr::with_exposed_provenance(action.word))
+                namespace::plain_name(AT_FDCWD, core::ptr::with_exposed_provenance(action.path))
             }
             CHDIR => namespace::plain_name(AT_FDCWD, action.dir()),
             FCHDIR => fds::plain(action.fd),
@@ -225,15 +224,15 @@ fn carry_out(action: &Action) -> c_int {
             super::descriptor::close(action.fd);
             0
         }
-        DUP2 if action.fd == action.new_fd() => {
+        DUP2 if action.fd == action.new_fd => {
             // Not closed at exec then.
             let flags = super::descriptor::fcntl(action.fd, libc::F_GETFD, 0);
             let kept = (flags & !libc::FD_CLOEXEC).unsigned_abs() as usize;
             super::descriptor::fcntl(action.fd, libc::F_SETFD, kept)
         }
-        DUP2 => super::descriptor::dup2(action.fd, action.new_fd()),
+        DUP2 => super::descriptor::dup2(action.fd, action.new_fd),
         OPEN => {
-            let path = core::ptr::with_exposed_provenance(action.word);
+            let path = core::ptr::with_exposed_provenance(action.path);
             super::descriptor::close(action.fd);
             let fd = super::open::open(path, action.flags, action.mode);
             if fd < 0 || fd == action.fd {
