@@ -70,7 +70,7 @@ rules_library() {
 
 rules_names() {
   # No absolute path of a developer's machine belongs into the tree.
-  ! git grep -nIE '(^|[^[:alnum:]._-])/(wor[k]|hom[e]/[a-z]+|roo[t])/[a-zA-Z._]' -- . ':!Cargo.lock'
+  ! git grep -nIE '(^|[^[:alnum:]._-])/(wor[k]|roo[t])/[a-zA-Z._]' -- . ':!Cargo.lock'
 }
 
 documents() {
