@@ -15,11 +15,11 @@ impl<const N: usize> Text<N> {
 
     /// Appends bytes.
     pub(crate) fn put(&mut self, more: &[u8]) -> &mut Self {
-        let end = self.len.saturating_add(more.len());
-        match self.bytes.get_mut(self.len..end) {
+        // In two steps, so that the compiler sees that the lengths are the same.
+        match self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..more.len())) {
             Some(place) => {
                 place.copy_from_slice(more);
-                self.len = end;
+                self.len = self.len.saturating_add(more.len());
             }
             None => self.fits = false,
         }

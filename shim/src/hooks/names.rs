@@ -286,10 +286,7 @@ pub(super) fn give(text: &[u8], to: *mut c_char) -> *mut c_char {
     }
     // SAFETY: new memory of that length, or the caller's buffer, which holds PATH_MAX bytes (or
     // as many as the caller said, who has compared).
-    let place = unsafe { core::slice::from_raw_parts_mut(to.cast::<u8>(), len) };
-    if let Some((end, place)) = place.split_last_mut() {
-        place.copy_from_slice(text);
-        *end = 0;
-    }
+    unsafe { core::ptr::copy_nonoverlapping(text.as_ptr(), to.cast(), text.len()) };
+    c::poke(to.wrapping_add(text.len()), 0);
     to
 }
