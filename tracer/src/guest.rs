@@ -27,7 +27,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 /// Bytes of the area for placed data.
-const PLACED: usize = 16 << 10;
+pub(crate) const PLACED: usize = 16 << 10;
 /// What is kept free below the stack pointer when there is no area.
 const RED_ZONE: usize = 128;
 /// Open flags that mean something to a shadow that exists.
@@ -88,7 +88,7 @@ impl Tracee<'_> {
     }
 
     /// The area's address, mapping it if needed.
-    fn area(&mut self) -> usize {
+    pub(crate) fn area(&mut self) -> usize {
         if self.area.base == 0 {
             let old = self.process.areas.lock().pop();
             self.area.base = old.unwrap_or_else(|| self.new_area());
@@ -106,27 +106,21 @@ impl Tracee<'_> {
         }
     }
 
-    fn put(&self, addr: usize, data: &[u8]) -> Result<(), Errno> {
+    /// Writes to the guest's memory, unless its call has ended without this worker.
+    pub(crate) fn put(&self, addr: usize, data: &[u8]) -> Result<(), Errno> {
         match self.gate {
             Some(gate) => gate.pass(|| memory::write(self.tid, addr, data)),
             None => memory::write(self.tid, addr, data),
         }
     }
 
-    fn call(&mut self, nr: libc::c_long, args: [usize; 6]) -> isize {
+    /// Makes a call in the guest.
+    pub(crate) fn call(&mut self, nr: libc::c_long, args: [usize; 6]) -> isize {
         self.native.native(usize::try_from(nr).unwrap_or(usize::MAX), args)
     }
 
-    /// Opens one of the tracer's descriptors anew in the guest.
-    fn reopen(&mut self, fd: i32, flags: i32) -> Result<i32, Errno> {
-        let path = self.own_path(fd)?;
-        let args = [at_fdcwd(), path, flags.unsigned_abs() as usize, 0, 0, 0];
-        let fd = Errno::check(self.call(libc::SYS_openat, args))?;
-        i32::try_from(fd).map_err(|_| Errno::EBADF)
-    }
-
     /// Places the name of one of the tracer's descriptors.
-    fn own_path(&mut self, fd: i32) -> Result<usize, Errno> {
+    pub(crate) fn own_path(&mut self, fd: i32) -> Result<usize, Errno> {
         let at = self.area() + PLACED;
         let text = format!("/proc/{}/fd/{fd}\0", std::process::id());
         self.put(at, text.as_bytes())?;
@@ -169,7 +163,7 @@ impl Tracee<'_> {
     }
 
     /// A copy of the guest's descriptor.
-    fn copy(&self, fd: i32) -> Result<OwnedFd, Errno> {
+    pub(crate) fn copy(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let pidfd = self.process.pidfd().map_err(|e| errno(&e))?;
         os::pidfd_getfd(&pidfd, fd).map_err(|e| errno(&e))
     }
@@ -288,7 +282,7 @@ impl Guest for Tracee<'_> {
             Kind::Served => (kept & !libc::O_ACCMODE) | libc::O_WRONLY,
             Kind::Dir => (kept & (libc::O_PATH | libc::O_CLOEXEC)) | libc::O_DIRECTORY,
         };
-        let installed = self.reopen(opened.fd, flags);
+        let installed = self.give(opened.fd, flags);
         os::close(opened.fd);
         let fd = installed?;
         self.arm(fd, opened.kind);
@@ -297,15 +291,23 @@ impl Guest for Tracee<'_> {
 
     fn install_cwd(&mut self, opened: Opened) -> Result<(), Errno> {
         let path = self.own_path(opened.fd);
-        let done = path.map(|path| self.call(libc::SYS_chdir, [path, 0, 0, 0, 0, 0]));
+        let done =
+            path.and_then(|path| Errno::check(self.call(libc::SYS_chdir, [path, 0, 0, 0, 0, 0])));
+        let done = done.or_else(|_| {
+            let fd = self.give(opened.fd, libc::O_PATH | libc::O_DIRECTORY)?;
+            let number = fd.unsigned_abs() as usize;
+            let done = Errno::check(self.call(libc::SYS_fchdir, [number, 0, 0, 0, 0, 0]));
+            self.close(fd);
+            done
+        });
         os::close(opened.fd);
         self.forget(Forget::Cwd);
-        Errno::check(done?).map(|_| ())
+        done.map(|_| ())
     }
 
     fn map(&mut self, fd: i32, args: [usize; 6]) -> Result<usize, Errno> {
         let mode = os::flags(fd).map_or(libc::O_RDONLY, |flags| flags & libc::O_ACCMODE);
-        let opened = self.reopen(fd, mode | libc::O_CLOEXEC);
+        let opened = self.give(fd, mode | libc::O_CLOEXEC);
         os::close(fd);
         let opened = opened?.unsigned_abs() as usize;
         let [addr, length, protection, flags, _, offset] = args;
@@ -390,11 +392,7 @@ pub(crate) fn text(tid: i32, arg: usize) -> Option<String> {
     (text.len() > 1 && !text.chars().any(char::is_control)).then_some(text)
 }
 
-/// `AT_FDCWD` in a register.
-const fn at_fdcwd() -> usize {
-    (libc::AT_FDCWD as isize).cast_unsigned()
-}
-
-fn errno(error: &io::Error) -> Errno {
+/// The error number of a failed call of ours.
+pub(crate) fn errno(error: &io::Error) -> Errno {
     Errno(error.raw_os_error().unwrap_or(libc::EIO))
 }

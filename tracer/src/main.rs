@@ -10,7 +10,7 @@
 //! | `ptrace`, `regs`, `memory` | a stopped thread: its state, registers, memory |
 //! | `inject` | one caught call, and calls made in the guest instead |
 //! | `filter`, `holes` | which calls stop |
-//! | `guest` | the handlers' view of a stopped thread |
+//! | `guest`, `give` | the handlers' view of a stopped thread; descriptors for it |
 //! | `engine`, `worker` | the loop, and threads that may wait for a remote |
 //! | `process`, `follow`, `stats` | tables, the loop's processor, counters |
 //! | `launch`, `attach`, `signals` | the first guest's start; joining a running session; signals |
@@ -22,6 +22,7 @@ mod cli;
 mod engine;
 mod filter;
 mod follow;
+mod give;
 mod guest;
 mod holes;
 mod inject;

@@ -43,6 +43,16 @@ pub(crate) fn flags(fd: RawFd) -> io::Result<i32> {
     if flags < 0 { Err(io::Error::last_os_error()) } else { Ok(flags) }
 }
 
+/// Adds status flags to a descriptor; no harm if they cannot be set.
+pub(crate) fn set_flags(fd: RawFd, more: i32) {
+    if let Ok(flags) = flags(fd)
+        && more != 0
+    {
+        // SAFETY: no pointers.
+        unsafe { libc::fcntl(fd, libc::F_SETFL, flags | more) };
+    }
+}
+
 /// `lseek` with any `whence`.
 pub(crate) fn seek(fd: &OwnedFd, offset: i64, whence: i32) -> io::Result<i64> {
     // SAFETY: no pointers.

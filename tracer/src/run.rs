@@ -10,14 +10,15 @@ use crate::{OWN_FAILURE, attach, filter, os, refused, rules};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parrot_agent::driver::DRIVERS;
-use parrot_agent::session::{Session, SessionConfig};
+use parrot_agent::session::{Session, SessionConfig, Who, pick_base};
+use parrot_common::client::{MAX_SESSION, session_dir};
 use parrot_common::syscall::TABLE;
+use parrot_common::{Op, Request};
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The guest knows by this that it runs under Parrot.
 const ENABLED: &str = "PARROT_ENABLED";
@@ -107,22 +108,25 @@ fn own(options: &Options) -> Result<ExitCode> {
     let mut child = program.fork(&filter, &mask).context("cannot fork")?;
     raise_descriptor_limit();
     let session = open_session(options, &table)?;
-    let ns = rules::namespace(table, session.dir().to_vec())?;
+    let ns = rules::namespace(table, session.dir().as_os_str().as_bytes().to_vec())?;
     if let Err(error) = child.seize() {
         bail!(refused::ptrace(error.raw_os_error().unwrap_or(libc::EPERM)));
     }
     let signals = Signals::start(child.pid, true).context("signals")?;
     let plan = Plan {
         ns,
-        backend: Backend::Own(Arc::clone(&session)),
+        backend: Backend::Own(session.clone()),
         on_hole: options.on_hole,
         root: child.pid,
         job_control: true,
     };
     let mut engine = Engine::new(plan, signals).context("cannot start the loop")?;
     let end = engine.run();
-    let statistics = options.stats_file.is_some().then(|| session.stats_json());
+    let statistics = options.stats_file.is_some().then(|| statistics(&session));
     let troubles = session.finish();
+    if troubles.is_empty() {
+        remove_session(&session);
+    }
     report_statistics(options, &engine, statistics.as_deref())?;
     if let Some(failure) = child.failure() {
         let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -136,14 +140,39 @@ fn own(options: &Options) -> Result<ExitCode> {
     Ok(conclude(end, !troubles.is_empty()))
 }
 
-fn open_session(options: &Options, table: &[u8]) -> Result<Arc<Session>> {
-    let mut config = SessionConfig::new(table.to_vec());
-    if let Some(dir) = &options.temp_dir {
-        config.base = dir.clone();
-    }
-    config.deadline = options.timeout.map(Duration::from_secs);
-    config.auth.clone_from(&options.auth);
+/// The session of this run: in a directory of its own, with messages for the user.
+fn open_session(options: &Options, table: &[u8]) -> Result<Session> {
+    let base = options.temp_dir.clone().unwrap_or_else(pick_base);
+    let user = nix::unistd::geteuid().as_raw();
+    let mut dir = vec![0; MAX_SESSION];
+    let len = session_dir(base.as_os_str().as_bytes(), user, table, &mut dir);
+    dir.truncate(len);
+    dir.extend(format!(".trace.{}", std::process::id()).bytes());
+    let mut config = SessionConfig::new(OsString::from_vec(dir).into(), table.to_vec());
+    config.driver.auth.clone_from(&options.auth);
+    config.notify = Some(Arc::new(log::tell));
     Session::open(config).context("cannot start the session")
+}
+
+/// Removes what a session leaves when nothing in it is unsent.
+fn remove_session(session: &Session) {
+    let dir = session.dir();
+    let unsent = std::fs::read_dir(dir.join("r")).is_ok_and(|mut records| records.next().is_some());
+    if !unsent {
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
+/// The session's own counters, as JSON.
+fn statistics(session: &Session) -> String {
+    let mut out = vec![0; 64 << 10];
+    match session.call(Who { pid: 0 }, &Request::new(Op::Stats), &mut out) {
+        Ok(reply) => {
+            out.truncate(reply.len);
+            String::from_utf8_lossy(&out).into_owned()
+        }
+        Err(_) => "null".to_owned(),
+    }
 }
 
 /// The exit status, or the death, that the guest's end asks for.

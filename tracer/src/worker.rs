@@ -15,6 +15,7 @@ use crate::process::Process;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use parking_lot::Mutex;
+use parrot_agent::layer::{Cancel, cancellable};
 use parrot_common::handler::{Cx, Namespace, Scratch, handle};
 use parrot_common::resolve::Lookup;
 use parrot_common::{Errno, Outcome};
@@ -38,17 +39,22 @@ pub(crate) struct Job {
 /// Whether a worker may still write to the guest's memory. Shut when the call ends without it (a
 /// signal, another thread's exec): what the call pointed to may be something else then.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate(Arc<Mutex<bool>>);
+pub(crate) struct Gate {
+    open: Arc<Mutex<bool>>,
+    /// Ends the session's waiting.
+    cancel: Cancel,
+}
 
 impl Gate {
     /// An open gate.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(true)))
+        Self { open: Arc::new(Mutex::new(true)), cancel: Cancel::new() }
     }
 
-    /// No write begins after this.
+    /// No write begins after this, and no server is waited for.
     pub(crate) fn shut(&self) {
-        *self.0.lock() = false;
+        *self.open.lock() = false;
+        self.cancel.cancel();
     }
 
     /// Does something while the gate is held open.
@@ -56,7 +62,7 @@ impl Gate {
     /// # Errors
     /// EFAULT when it is shut.
     pub(crate) fn pass<R>(&self, write: impl FnOnce() -> Result<R, Errno>) -> Result<R, Errno> {
-        let open = self.0.lock();
+        let open = self.open.lock();
         if *open { write() } else { Err(Errno::EFAULT) }
     }
 }
@@ -194,7 +200,9 @@ impl Worker {
                 scratch: &mut scratch,
                 lookup: Lookup::Quick,
             };
-            let outcome = match handle(&mut cx, job.nr, job.args) {
+            cx.files.who = job.process.tgid;
+            let decide = || handle(&mut cx, job.nr, job.args);
+            let outcome = match cancellable(&job.gate.cancel, decide) {
                 // A session that defers where waiting is allowed would never answer.
                 Outcome::Fail(Errno::DEFER) => Outcome::Fail(Errno::EIO),
                 other => other,

@@ -19,6 +19,8 @@ use std::time::Instant;
 
 /// Space for one descriptor in a control message.
 const FD_LEN: usize = 4;
+/// `struct mmsghdr`.
+const MMSGHDR: usize = 64;
 /// `struct cmsghdr`.
 const CMSG_HEADER: usize = 16;
 
@@ -63,6 +65,7 @@ impl Engine {
             gate: None,
         };
         guest.begin();
+        self.files.who = guest.process.tgid;
         let mut cx = Cx {
             guest: &mut guest,
             files: &mut self.files,
@@ -148,7 +151,11 @@ impl Engine {
             // A class that nobody could know beforehand is looked up.
             (Some(Watch::NewFd(FdClass::Plain)), Some(fd)) => self.look_at(tid, &[fd]),
             (Some(Watch::NewFd(class)), Some(fd)) => vec![(fd, class)],
-            (Some(Watch::Received(header)), Some(_)) => self.received(tid, header),
+            (Some(Watch::Received(header)), Some(count)) => {
+                let several = i64::try_from(after.regs.nr()) == Ok(libc::SYS_recvmmsg);
+                let count = if several { count.unsigned_abs() as usize } else { 1 };
+                (0..count).flat_map(|n| self.received(tid, header + n * MMSGHDR)).collect()
+            }
 
             _ => Vec::new(),
         };
@@ -222,7 +229,7 @@ impl Engine {
     /// A call that the table does not know.
     fn undeclared(&mut self, call: &mut Call, entry: Entry) -> Outcome {
         let Entry { nr, args, .. } = entry;
-        let [first, ..] = args;
+        let [first, second, ..] = args;
         let tid = call.tid();
         match i64::try_from(nr) {
             Ok(libc::SYS_clone) => {
@@ -246,6 +253,7 @@ impl Engine {
                 self.follow.release();
                 return Outcome::Pass(Reason::Declared);
             }
+            Ok(libc::SYS_recvmmsg) => return Outcome::Watch(Watch::Received(second)),
             Ok(libc::SYS_pidfd_getfd) => return Outcome::Watch(Watch::NewFd(FdClass::Plain)),
             _ => {}
         }

@@ -178,7 +178,6 @@ impl Engine {
             ));
         }
     }
-
 }
 
 impl Thread {
