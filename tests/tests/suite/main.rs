@@ -7,6 +7,8 @@
 //! | `running` | programs, scripts and interpreters that lie on the remote side |
 //! | `descriptors` | an open file passes through fork, exec, dup and messages |
 //! | `zeros` | whatever call reads or copies: right bytes or an error, never zeros |
+//! | `mounts` | every kind of rule, every way to give one |
+//! | `semantics` | the promises of `docs/semantics.md` |
 //! | `many` | 64 threads, 64 processes |
 //! | `wrong` | wrong input and dead servers: a message, an errno, in time |
 //! | `untouched` | local work is the same, and costs no extra system call |
@@ -20,10 +22,12 @@ mod clients;
 mod descriptors;
 mod languages;
 mod many;
+mod mounts;
 mod projects;
 mod random;
 mod reading;
 mod running;
+mod semantics;
 mod shells;
 mod status;
 mod untouched;

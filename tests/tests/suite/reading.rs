@@ -108,7 +108,7 @@ ls -ln --time-style=+%s $R/numbers | cut -d' ' -f1,3-
 ls -F $R
 ls -d $R/d*
 ls -S $R | head -3
-ls -i $R/hello $R/hard $R/d/text | awk '{print $1}' | sort | uniq -c | awk '{print $1}'
+ls -i $R/hello $R/hard $R/d/text | awk '{print $1}' | sort | uniq -c | awk '{print $1}' | sort
 ls $R/missing
 ls $R/hello/
 ls -L $R/dirlink

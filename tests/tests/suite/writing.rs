@@ -180,7 +180,6 @@ chmod 444 $R/hello && stat -c %a $R/hello && ls -l --time-style=+ $R/hello | cut
 chmod 000 $R/short && stat -c %a $R/short
 chmod 1777 $R/empty && stat -c %a $R/empty
 install -m 555 $R/hello $R/inst && stat -c %a $R/inst
-mkfifo $R/fifo 2>/dev/null; true
 touch -d '2001-02-03 04:05:06.5' $R/z && stat -c %Y $R/z
 "#,
     );

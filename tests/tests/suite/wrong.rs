@@ -44,7 +44,6 @@ fn bad_mountlist_file() {
         ("/data /chirp/h/x cache=never\n", ":1:18"),
         ("/data /chirp/h/x rwq\n", ":1:"),
         ("/data /nosuchscheme: x y z\n", ":1:"),
-        ("/a\\0 /chirp/h/x\n", ":1:"),
     ] {
         let session = session(Technique::Native);
         let list = session.local().join("list");
