@@ -2,7 +2,14 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for flag in ["-Wl,-z,nodelete", "-Wl,-z,now", "-Wl,-soname,libparrot.so", "-Wl,--as-needed"] {
+    for flag in [
+        "-Wl,-z,initfirst",
+        "-Wl,-z,nodelete",
+        "-Wl,-z,initfirst",
+        "-Wl,-z,now",
+        "-Wl,-soname,libparrot.so",
+        "-Wl,--as-needed",
+    ] {
         println!("cargo:rustc-cdylib-link-arg={flag}");
     }
 }

@@ -1,6 +1,6 @@
 //! [`hook!`]: one libc entry point, replaced.
 //!
-//! ```ignore
+//! ```text
 //! hook! {
 //!     /// What it does.
 //!     fn [open open64](path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
