@@ -1,0 +1,227 @@
+//! [`AttrCache`]: what the session knows about the names of one server.
+//!
+//! An entry is a name's own attributes (of the link, not of its target), or that the name does not
+//! exist, and when the server said so. Whoever asks says how old the answer may be. What this
+//! session changes is entered or forgotten at once; an answer that was under way during such a
+//! change is not entered ([`AttrCache::epoch`]).
+
+use parking_lot::RwLock;
+use parrot_common::Attr;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// More names than this are not kept: the cache starts anew.
+const LIMIT: usize = 400_000;
+
+/// How old an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// As old as it likes, even if this session knows that it changed: whoever asks checks it.
+    Any,
+    /// Any age, but not from before a change that this session made.
+    Forever,
+    /// Younger than this, and not from before such a change.
+    Within(Duration),
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    attr: Option<Attr>,
+    at: Instant,
+    /// This session has changed it since.
+    stale: bool,
+    link: Option<Arc<[u8]>>,
+}
+
+impl Entry {
+    fn is_fresh(&self, age: Age) -> bool {
+        match age {
+            Age::Any => true,
+            Age::Forever => !self.stale,
+            Age::Within(limit) => !self.stale && self.at.elapsed() < limit,
+        }
+    }
+}
+
+/// Attributes by server path (`""` is the root).
+#[derive(Debug, Default)]
+pub struct AttrCache {
+    entries: RwLock<HashMap<Box<[u8]>, Entry>>,
+    epoch: AtomicU64,
+}
+
+/// What is known of a whole path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Every directory on the way is one; the last component's attributes, or that it is missing.
+    Known(Option<Attr>),
+    /// Something must be asked.
+    Unknown,
+}
+
+impl AttrCache {
+    /// What is known of a name: `Some(None)` = it does not exist.
+    #[must_use]
+    pub fn get(&self, path: &[u8], age: Age) -> Option<Option<Attr>> {
+        let entries = self.entries.read();
+        entries.get(path).filter(|entry| entry.is_fresh(age)).map(|entry| entry.attr)
+    }
+
+    /// Looks a path up with all directories between `root` and it.
+    #[must_use]
+    pub fn path(&self, root: usize, path: &[u8], age: Age) -> Path {
+        let entries = self.entries.read();
+        let fresh = |path: &[u8]| entries.get(path).filter(|entry| entry.is_fresh(age));
+        let slashes = path.iter().enumerate().filter(|&(at, &b)| b == b'/' && at > root);
+        for (at, _) in slashes {
+            let parent = fresh(path.get(..at).unwrap_or_default());
+            if !parent.and_then(|entry| entry.attr).is_some_and(|attr| attr.is_dir()) {
+                return Path::Unknown;
+            }
+        }
+        match fresh(path).map(|entry| entry.attr) {
+            // A directory that we may not look at, only pass through.
+            Some(Some(attr)) if attr.ino == 0 => Path::Unknown,
+            Some(attr) => Path::Known(attr),
+            None => Path::Unknown,
+        }
+    }
+
+    /// A number that changes with every change this session makes on the server.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Enters an answer to a question that was asked at `epoch`.
+    pub fn answer(&self, path: &[u8], attr: Option<Attr>, epoch: u64) {
+        let mut entries = self.entries.write();
+        if self.epoch() == epoch {
+            insert(&mut entries, path, attr);
+        }
+    }
+
+    /// Enters what this session did itself.
+    pub fn put(&self, path: &[u8], attr: Option<Attr>) {
+        let mut entries = self.entries.write();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        insert(&mut entries, path, attr);
+    }
+
+    /// Enters many answers at once.
+    pub fn answers<'p>(&self, answers: impl Iterator<Item = (Vec<u8>, Attr)> + 'p, epoch: u64) {
+        let mut entries = self.entries.write();
+        if self.epoch() == epoch {
+            for (path, attr) in answers {
+                insert(&mut entries, &path, Some(attr));
+            }
+        }
+    }
+
+    /// A name's attributes have changed, but not what it is.
+    pub fn expire(&self, path: &[u8]) {
+        let mut entries = self.entries.write();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        if let Some(entry) = entries.get_mut(path) {
+            entry.stale = true;
+        }
+    }
+
+    /// Forgets a name.
+    pub fn forget(&self, path: &[u8]) {
+        let mut entries = self.entries.write();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        entries.remove(path);
+    }
+
+    /// Forgets a name and everything below it.
+    pub fn forget_tree(&self, path: &[u8]) {
+        let mut entries = self.entries.write();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        entries.retain(|name, _| {
+            !name.strip_prefix(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+        });
+    }
+
+    /// The text of a link, if it was read since its attributes were.
+    #[must_use]
+    pub fn link(&self, path: &[u8]) -> Option<Arc<[u8]>> {
+        self.entries.read().get(path)?.link.clone()
+    }
+
+    /// Keeps the text of a link as long as its attributes.
+    pub fn put_link(&self, path: &[u8], text: &[u8]) {
+        if let Some(entry) = self.entries.write().get_mut(path) {
+            entry.link = Some(text.into());
+        }
+    }
+
+    /// How many names are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.read().len()
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn insert(entries: &mut HashMap<Box<[u8]>, Entry>, path: &[u8], attr: Option<Attr>) {
+    if entries.len() >= LIMIT {
+        entries.clear();
+    }
+    let new = Entry { attr, at: Instant::now(), stale: false, link: None };
+    match entries.get_mut(path) {
+        Some(entry) => {
+            // A link is never changed, only replaced.
+            let same = |a: Attr, b: Attr| a.ino == b.ino && a.mtime == b.mtime && a.is_symlink();
+            let link = entry
+                .link
+                .take()
+                .filter(|_| entry.attr.zip(attr).is_some_and(|(old, new)| same(old, new)));
+            *entry = Entry { link, ..new };
+        }
+        None => {
+            entries.insert(path.into(), new);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attr(mode: u32, ino: u64) -> Attr {
+        Attr { mode, ino, ..Attr::default() }
+    }
+
+    #[test]
+    fn a_path_is_known_only_with_its_directories() {
+        let cache = AttrCache::default();
+        let file = attr(libc::S_IFREG, 5);
+        cache.put(b"/a/b/f", Some(file));
+        assert_eq!(cache.path(0, b"/a/b/f", Age::Any), Path::Unknown);
+        cache.put(b"/a/b", Some(attr(libc::S_IFDIR, 4)));
+        assert_eq!(cache.path(2, b"/a/b/f", Age::Any), Path::Known(Some(file)));
+        assert_eq!(cache.path(0, b"/a/b/f", Age::Any), Path::Unknown);
+        cache.put(b"/a", Some(attr(libc::S_IFDIR, 3)));
+        assert_eq!(cache.path(0, b"/a/b/f", Age::Any), Path::Known(Some(file)));
+        assert_eq!(cache.path(0, b"/a/b/f", Age::Within(Duration::ZERO)), Path::Unknown);
+        cache.forget_tree(b"/a/b");
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn an_answer_from_before_a_change_is_not_entered() {
+        let cache = AttrCache::default();
+        let epoch = cache.epoch();
+        cache.put(b"/f", None);
+        cache.answer(b"/f", Some(attr(libc::S_IFREG, 5)), epoch);
+        assert_eq!(cache.get(b"/f", Age::Forever), Some(None));
+    }
+}

@@ -1,0 +1,81 @@
+//! What a session is made from.
+
+use crate::driver::Config;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Who is told of trouble.
+pub type Notify = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What a session is made from.
+pub struct SessionConfig {
+    /// The session directory; made (0700) if it is missing.
+    pub dir: PathBuf,
+    /// The compiled mountlist.
+    pub table: Vec<u8>,
+    /// For all drivers.
+    pub driver: Config,
+    /// Sizes.
+    pub limits: Limits,
+    /// Told, beside the session's log, of what the user should know.
+    pub notify: Option<Notify>,
+}
+
+/// Sizes that a session keeps to, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Files up to this size are fetched whole when they are opened.
+    pub complete_limit: u64,
+    /// How much of files that nobody has open is kept.
+    pub cache: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { complete_limit: 1 << 20, cache: 2 << 30 }
+    }
+}
+
+impl SessionConfig {
+    /// The usual configuration for a directory and a table: environment variables count.
+    #[must_use]
+    pub fn new(dir: PathBuf, table: Vec<u8>) -> Self {
+        let mut limits = Limits::default();
+        let given = std::env::var("PARROT_COMPLETE_LIMIT").ok();
+        if let Some(limit) = given.and_then(|text| text.trim().parse().ok()) {
+            limits.complete_limit = limit;
+        }
+        let free = dir.ancestors().find_map(|dir| nix::sys::statvfs::statvfs(dir).ok());
+        if let Some(free) = free {
+            let bytes = u64::from(free.blocks_available()).saturating_mul(free.fragment_size());
+            limits.cache = limits.cache.min(bytes / 10).max(16 << 20);
+        }
+        Self { dir, table, driver: Config::default(), limits, notify: None }
+    }
+}
+
+impl fmt::Debug for SessionConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionConfig")
+            .field("dir", &self.dir)
+            .field("driver", &self.driver)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where sessions of this user lie: the first of `PARROT_TEMP_DIR`, `TMPDIR`, `/tmp`, `/var/tmp`
+/// and `/dev/shm` where directories can be made.
+#[must_use]
+pub fn pick_base() -> PathBuf {
+    let given = ["PARROT_TEMP_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os);
+    let fixed = ["/tmp", "/var/tmp", "/dev/shm"].map(Into::into);
+    let usable = |dir: &PathBuf| dir.is_absolute() && is_writable(dir);
+    given.chain(fixed).map(PathBuf::from).find(usable).unwrap_or_else(|| "/tmp".into())
+}
+
+fn is_writable(dir: &Path) -> bool {
+    let mode = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
+    dir.is_dir() && nix::unistd::access(dir, mode).is_ok()
+}

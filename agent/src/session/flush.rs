@@ -1,0 +1,413 @@
+//! Writing behind: what guests write into a complete shadow goes to the server when a writer
+//! closes or syncs it, and in any case before anybody asks the server about the file.
+//!
+//! Guests write natively, unseen. Whether they wrote is seen in the shadow's own times and size,
+//! compared with those from *before* the last upload read it; a shadow that was written in the same
+//! clock tick as an upload began, or that a guest has mapped for writing, is looked through. What
+//! differs is found by the hashes of 64 KiB blocks, so a log that grows is not sent whole again.
+//!
+//! A record (`r/ID`) lies beside every shadow that guests may write: whose it is, and its state at
+//! the last upload. When the agent dies, the next one uploads what the records show as unsent.
+
+use super::Core;
+use super::halt::{Halt, Res};
+use super::mount::wire;
+use super::node::{Complete, Node, Validator, Work};
+use crate::driver::{OpenFlags, RemoteFile};
+use crate::error::{Error, Kind};
+use parrot_common::Errno;
+use parrot_common::shadow::ShadowId;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What is compared and sent as one piece.
+const BLOCK: usize = 64 << 10;
+/// How much is read from a shadow at a time.
+const CHUNK: usize = 8 << 20;
+/// The kernel's clock of file times ticks this slowly at worst.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The state of a shadow that guests may write.
+#[derive(Debug)]
+pub(super) struct Upload {
+    handle: Box<dyn RemoteFile>,
+    /// Hashes of the blocks as the server has them.
+    hashes: Vec<u64>,
+    /// The server's size.
+    size: u64,
+    /// The shadow as it was before the last upload read it.
+    stamp: Option<Stamp>,
+    /// It may have changed since without showing it.
+    racy: bool,
+    /// A guest has it mapped for writing.
+    pub(super) mapped: bool,
+    /// The last upload failed.
+    pub(super) failed: Option<String>,
+}
+
+/// What changes in a file's attributes when it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    size: u64,
+    mtime: (i64, i64),
+    ctime: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(data: &Metadata) -> Self {
+        Self {
+            size: data.size(),
+            mtime: (data.mtime(), data.mtime_nsec()),
+            ctime: (data.ctime(), data.ctime_nsec()),
+        }
+    }
+
+    fn is_younger_than(&self, at: SystemTime) -> bool {
+        let of = |n: i64| u64::try_from(n).unwrap_or(0);
+        let time = Duration::from_secs(of(self.mtime.0)) + Duration::from_nanos(of(self.mtime.1));
+        UNIX_EPOCH + time > at
+    }
+
+    /// As a record has it.
+    pub(super) fn text(&self) -> String {
+        let Self { size, mtime, ctime } = self;
+        format!("{size} {} {} {} {}", mtime.0, mtime.1, ctime.0, ctime.1)
+    }
+}
+
+impl Upload {
+    /// For a shadow that is empty, as the server's file is.
+    pub(super) fn empty(handle: Box<dyn RemoteFile>) -> Self {
+        let (hashes, size) = (Vec::new(), 0);
+        Self { handle, hashes, size, stamp: None, racy: true, mapped: false, failed: None }
+    }
+
+    /// For a shadow whose bytes are the server's.
+    pub(super) fn same(handle: Box<dyn RemoteFile>, file: &File) -> io::Result<Self> {
+        let mut upload = Self::empty(handle);
+        upload.stamp = Some(Stamp::of(&file.metadata()?));
+        each_chunk(file, |_, chunk| {
+            upload.hashes.extend(chunk.chunks(BLOCK).map(xxh3_64));
+            upload.size += chunk.len() as u64;
+            Ok::<_, io::Error>(())
+        })?;
+        Ok(upload)
+    }
+
+    /// The file was cut to nothing, here and on the server.
+    pub(super) fn cut(&mut self, handle: Box<dyn RemoteFile>) {
+        self.handle = handle;
+        self.hashes.clear();
+        self.size = 0;
+        self.racy = true;
+    }
+
+    /// Somebody else changed the server's size: everything is compared again.
+    pub(super) fn forget(&mut self, size: u64) {
+        self.hashes.clear();
+        self.size = size;
+        self.racy = true;
+    }
+
+    pub(super) fn handle(&self) -> &dyn RemoteFile {
+        self.handle.as_ref()
+    }
+
+    fn is_clean(&self, now: &Stamp) -> bool {
+        !self.mapped && !self.racy && self.stamp.as_ref() == Some(now)
+    }
+
+    /// Sends what differs.
+    fn send(&mut self, file: &File, size: u64, stats: &super::stats::Stats) -> Res<()> {
+        if size < self.size {
+            self.handle.ftruncate(size)?;
+            self.size = size;
+            // The last block was cut: it has another hash now.
+            self.hashes.truncate(usize::try_from(size / BLOCK as u64).unwrap_or(usize::MAX));
+        }
+        let zero = xxh3_64(&[0; BLOCK]);
+        each_chunk(file, |offset, chunk| {
+            let first = usize::try_from(offset / BLOCK as u64).unwrap_or(usize::MAX);
+            let new: Vec<u64> = chunk.chunks(BLOCK).map(xxh3_64).collect();
+            let old = self.hashes.get(first..).unwrap_or_default();
+            let end = self.size;
+            let differs: Vec<bool> = new
+                .iter()
+                .enumerate()
+                .map(|(index, hash)| match old.get(index) {
+                    Some(old) => old != hash,
+                    // A hole beyond the end stays one.
+                    None => *hash != zero || offset + ((index * BLOCK) as u64) < end,
+                })
+                .collect();
+            for run in runs(&differs) {
+                let (from, to) = (run.start * BLOCK, (run.end * BLOCK).min(chunk.len()));
+                let data = chunk.get(from..to).unwrap_or_default();
+                self.handle.pwrite(data, offset + from as u64)?;
+                stats.sent(data.len());
+                self.size = self.size.max(offset + to as u64);
+            }
+            for (index, hash) in new.into_iter().enumerate() {
+                match self.hashes.get_mut(first + index) {
+                    Some(place) => *place = hash,
+                    None => self.hashes.push(hash),
+                }
+            }
+            Ok::<_, Halt>(())
+        })?;
+        if self.size < size {
+            self.handle.ftruncate(size)?;
+            self.size = size;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file from its start in pieces.
+fn each_chunk<E: From<io::Error>>(
+    file: &File,
+    mut work: impl FnMut(u64, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let size = usize::try_from(file.metadata()?.size()).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; size.min(CHUNK)];
+    let mut offset = 0;
+    while !buffer.is_empty() {
+        let mut used = 0;
+        while let Some(rest) = buffer.get_mut(used..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, offset + used as u64) {
+                Ok(0) => break,
+                Ok(n) => used += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if used == 0 {
+            break;
+        }
+        work(offset, buffer.get(..used).unwrap_or_default())?;
+        offset += used as u64;
+        if used < buffer.len() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The runs of `true`.
+fn runs(flags: &[bool]) -> Vec<std::ops::Range<usize>> {
+    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    for (index, _) in flags.iter().enumerate().filter(|(_, flag)| **flag) {
+        match runs.last_mut() {
+            Some(run) if run.end == index => run.end += 1,
+            _ => runs.push(index..index + 1),
+        }
+    }
+    runs
+}
+
+impl Core {
+    /// Lets guests write a node's shadow from now on.
+    pub(super) fn begin_upload(
+        &self,
+        node: &Arc<Node>,
+        work: &mut Work,
+        upload: Upload,
+    ) -> Res<()> {
+        let Some(current) = &work.current else { return Err(Errno::EIO.into()) };
+        self.write_record(node, current, None)?;
+        node.writable.store(true, Ordering::Release);
+        self.writers.lock().insert(current.id, Arc::clone(node));
+        work.upload = Some(upload);
+        Ok(())
+    }
+
+    /// Guests can write a node's shadow no more, and everything is sent.
+    pub(super) fn end_upload(&self, node: &Arc<Node>, work: &mut Work) {
+        work.upload = None;
+        node.writable.store(false, Ordering::Release);
+        if let Some(current) = &work.current {
+            self.writers.lock().remove(&current.id);
+            let _ = fs::remove_file(self.store.record_path(current.id));
+        }
+    }
+
+    fn write_record(&self, node: &Node, current: &Complete, stamp: Option<&Stamp>) -> Res<()> {
+        let (logical, _) = node.logical();
+        let stamp = stamp.map_or_else(|| "-".to_owned(), Stamp::text);
+        let text = [stamp.as_bytes(), b"\n", &logical].concat();
+        Ok(fs::write(self.store.record_path(current.id), text)?)
+    }
+
+    /// Whether a node's shadow may hold what the server has not.
+    pub(super) fn is_dirty(&self, work: &Work) -> bool {
+        let (Some(current), Some(upload)) = (&work.current, &work.upload) else { return false };
+        let now = fs::metadata(self.store.complete_path(current.id));
+        now.is_ok_and(|now| !upload.is_clean(&Stamp::of(&now)))
+    }
+
+    /// Sends what guests wrote into a node's shadow. Afterwards the attribute cache has the file as
+    /// the server has it now.
+    pub(super) fn flush(&self, node: &Arc<Node>, work: &mut Work) -> Res<()> {
+        let (Some(current), Some(upload)) = (&work.current, &mut work.upload) else {
+            return Ok(());
+        };
+        let path = self.store.complete_path(current.id);
+        let stamp = Stamp::of(&fs::metadata(&path)?);
+        if upload.is_clean(&stamp) {
+            return Ok(());
+        }
+        if node.name().is_none() && node.last.lock().nlink <= 1 {
+            // Nobody else can ever see it.
+            return Ok(());
+        }
+        let begin = SystemTime::now();
+        let file = File::open(path)?;
+        let (sent, before) = (self.stats.bytes_sent(), upload.size);
+        let result = upload.send(&file, stamp.size, &self.stats);
+        let result = result.or_else(|halt| self.reconnect(node, upload, &file, &stamp, halt));
+        if let Err(halt) = result {
+            upload.failed =
+                Some(format!("{}: {}", String::from_utf8_lossy(&node.logical().0), halt));
+            return Err(halt);
+        }
+        upload.failed = None;
+        upload.racy = stamp.is_younger_than(begin - TICK);
+        upload.stamp = Some(stamp);
+        let nothing = sent == self.stats.bytes_sent() && before == upload.size;
+        if nothing && work.valid.is_some() {
+            return Ok(());
+        }
+        current.size.store(stamp.size, Ordering::Relaxed);
+        let attr = upload.handle.fstat()?;
+        work.valid = Some(Validator::new(attr, begin));
+        *node.last.lock() = attr;
+        for name in node.names.lock().iter() {
+            node.server().cache.put(name, Some(attr));
+        }
+        let current = Arc::clone(current);
+        self.write_record(node, &current, Some(&stamp))
+    }
+
+    /// A file handle can be lost with its connection: one more try with a new one, if the name
+    /// still means the same file.
+    fn reconnect(
+        &self,
+        node: &Node,
+        upload: &mut Upload,
+        file: &File,
+        stamp: &Stamp,
+        halt: Halt,
+    ) -> Res<()> {
+        let lost = matches!(&halt, Halt::Error(error)
+            if matches!(error.kind(), Kind::Disconnected | Kind::Remote(Errno::EBADF)));
+        let Some(name) = node.name().filter(|_| lost) else { return Err(halt) };
+        let flags = OpenFlags { write: true, ..OpenFlags::default() };
+        let (handle, attr) = node.mount.driver.open(wire(&name), flags, 0)?;
+        if (attr.dev, attr.ino) != node.key {
+            let name = String::from_utf8_lossy(&name).into_owned();
+            return Err(Error::new(Kind::Stale, "flush", name, "").into());
+        }
+        upload.handle = handle;
+        upload.forget(attr.size);
+        upload.send(file, stamp.size, &self.stats)
+    }
+
+    /// Sends what guests wrote into a file, waiting for others who do.
+    pub(super) fn flush_node(&self, node: &Arc<Node>) -> Res<()> {
+        if !node.writable.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.flush(node, &mut node.work.lock())
+    }
+
+    /// Sends a shadow that a guest has closed, and if it was the last one, ends the writing.
+    pub(super) fn flush_closed(&self, node: &Arc<Node>) -> Res<()> {
+        let mut work = node.work.lock();
+        self.flush(node, &mut work)?;
+        let Some(current) = &work.current else { return Ok(()) };
+        if work.upload.is_some() && !self.store.is_held(current.id) {
+            // Between the flush and the look nobody can have written: whoever opens it first
+            // waits for `work`, and who had it open then has it open now or was the last.
+            if self.is_changed(&work) {
+                self.flush(node, &mut work)?;
+            }
+            self.end_upload(node, &mut work);
+        }
+        Ok(())
+    }
+
+    fn is_changed(&self, work: &Work) -> bool {
+        let (Some(current), Some(upload)) = (&work.current, &work.upload) else { return false };
+        let now = fs::metadata(self.store.complete_path(current.id));
+        upload.mapped || upload.racy || now.is_ok_and(|now| upload.stamp != Some(Stamp::of(&now)))
+    }
+
+    /// Sends everything; what could not be sent, as text.
+    pub(super) fn flush_all(&self) -> Vec<(String, Errno)> {
+        let nodes: Vec<Arc<Node>> = self.writers.lock().values().cloned().collect();
+        let failed = |node: &Arc<Node>| {
+            let halt = self.flush_closed(node).err()?;
+            let name = String::from_utf8_lossy(&node.logical().0).into_owned();
+            let errno = halt.errno();
+            self.tell(&format!("not written to the server: {name}: {halt}"));
+            Some((format!("{name}: {halt}"), errno))
+        };
+        nodes.iter().filter_map(failed).collect()
+    }
+
+    /// Sends what a predecessor could not (see the module's text).
+    pub(super) fn adopt(&self) {
+        let Ok(records) = fs::read_dir(self.store.dir().join("r")) else { return };
+        let names = records.flatten().map(|entry| entry.file_name());
+        for name in names.filter_map(|name| name.into_string().ok()) {
+            let Ok(id) = u64::from_str_radix(&name, 16) else { continue };
+            match self.adopt_one(id) {
+                Ok(None) => self.store.remove(id),
+                Ok(Some(name)) => {
+                    self.tell(&format!("{name}: sent what an agent that died had left unsent"));
+                    self.store.remove(id);
+                }
+                Err(halt) => self.tell(&format!("shadow {name} of a dead agent: {halt}; kept")),
+            }
+        }
+    }
+
+    fn adopt_one(&self, id: ShadowId) -> Res<Option<String>> {
+        let record = fs::read(self.store.record_path(id))?;
+        let mut lines = record.splitn(2, |&b| b == b'\n');
+        let (stamp, logical) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let file = match File::open(self.store.complete_path(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let now = Stamp::of(&file.metadata()?);
+        if now.text().as_bytes() == stamp {
+            return Ok(None);
+        }
+        let super::mount::Spot::In(mount, path) = self.locate(logical)? else {
+            return Err(Errno::ENXIO.into());
+        };
+        let flags = OpenFlags { write: true, create: true, ..OpenFlags::default() };
+        let (handle, attr) = mount.driver.open(wire(&path), flags, 0o600)?;
+        let mut upload = Upload::empty(handle);
+        upload.size = attr.size;
+        upload.send(&file, now.size, &self.stats)?;
+        Ok(Some(String::from_utf8_lossy(logical).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs;
+
+    #[test]
+    fn runs_of_changed_blocks() {
+        assert_eq!(runs(&[]), []);
+        assert_eq!(runs(&[true, true, false, true]), [0..2, 3..4]);
+    }
+}

@@ -1,0 +1,396 @@
+//! Operations on attributes, by name or by shadow.
+
+use super::halt::{Halt, Res};
+use super::mount::{Mount, Right, wire};
+use super::node::{Node, Validator};
+use super::walk::{Last, Place};
+use super::{Core, EMPTY, Object, data_reply};
+use crate::driver::{SetTime, Space};
+use parrot_common::shadow::ShadowId;
+use parrot_common::{Attr, Errno, Name, Reply};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+/// A file or directory that an operation is about.
+#[derive(Debug)]
+pub(super) struct Target {
+    mount: Arc<Mount>,
+    path: Vec<u8>,
+    node: Option<Arc<Node>>,
+    link: bool,
+}
+
+fn attr_reply(attr: &Attr, out: &mut [u8]) -> Res<Reply> {
+    data_reply(attr.as_bytes(), out)
+}
+
+const fn last(follow: bool) -> Last {
+    if follow { Last::Follow } else { Last::Keep }
+}
+
+impl Core {
+    /// What a name means for an operation on attributes.
+    pub(super) fn target(&self, name: Name<'_>, follow: bool) -> Res<Target> {
+        let found = self.walk(name, last(follow))?.remote(Errno::EACCES)?;
+        let attr = found.existing()?;
+        let node = found.mount.server.nodes.lock().find(&attr).cloned();
+        Ok(Target { mount: found.mount, path: found.path, node, link: attr.is_symlink() })
+    }
+
+    /// What a shadow means for an operation on attributes.
+    pub(super) fn target_of(&self, id: ShadowId) -> Res<Target> {
+        let node = match self.object(id)? {
+            Object::Complete(shadow) => Arc::clone(&shadow.node),
+            Object::Served(served) => Arc::clone(&served.node),
+            Object::Dir(dir) => {
+                let (mount, path) = match dir.remote() {
+                    Some(place) => place,
+                    None if dir.name().1 => return Err(Errno::ENOENT.into()),
+                    None => return Err(Errno::EACCES.into()),
+                };
+                return Ok(Target { mount, path, node: None, link: false });
+            }
+            Object::Program(_) => return Err(Errno::EPERM.into()),
+        };
+        let path = node.name().ok_or(Halt::Errno(Errno::ENOENT))?;
+        Ok(Target { mount: Arc::clone(&node.mount), path, node: Some(node), link: false })
+    }
+
+    /// The attributes of a made-up directory.
+    fn above(&self) -> Attr {
+        Attr {
+            dev: 1,
+            ino: 1,
+            mode: libc::S_IFDIR | 0o555,
+            nlink: 2,
+            uid: self.me.0,
+            gid: self.me.1,
+            blksize: 4096,
+            ..Attr::default()
+        }
+    }
+
+    /// stat(2) and lstat(2).
+    pub(super) fn stat(&self, name: Name<'_>, follow: bool, out: &mut [u8]) -> Res<Reply> {
+        let found = match self.walk(name, last(follow))? {
+            Place::Remote(found) => found,
+            Place::Above(_) => return attr_reply(&self.above(), out),
+        };
+        let mut attr = found.existing()?;
+        let server = &found.mount.server;
+        if attr.is_file() {
+            let node = server.nodes.lock().find(&attr).cloned();
+            if let Some(node) = node.filter(|node| node.writable.load(Ordering::Acquire)) {
+                self.flush_node(&node)?;
+                attr = self.attr_of(&node)?;
+            }
+        }
+        attr_reply(&server.show(&attr, self.me), out)
+    }
+
+    /// The attributes of a file by its node; under the name this session knows it by.
+    fn attr_of(&self, node: &Arc<Node>) -> Res<Attr> {
+        let cache = &node.server().cache;
+        if let Some(name) = node.name() {
+            if let Some(attr) = self.cached_attr(node, &name) {
+                return Ok(attr);
+            }
+            let epoch = cache.epoch();
+            match node.mount.driver.stat(wire(&name), false) {
+                Ok(attr) => {
+                    cache.answer(&name, Some(attr), epoch);
+                    if (attr.dev, attr.ino) == node.key {
+                        *node.last.lock() = attr;
+                        return Ok(attr);
+                    }
+                }
+                Err(error) if error.errno() == Errno::ENOENT => cache.answer(&name, None, epoch),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The name is another file's, or nobody's: only an open handle can tell.
+        let work = node.work.lock();
+        let handle = work.upload.as_ref().map(super::flush::Upload::handle);
+        let served = work.served.iter().flatten().next().map(|served| served.handle.as_ref());
+        match handle.or(served) {
+            Some(handle) => Ok(handle.fstat()?),
+            None => {
+                let attr = *node.last.lock();
+                Ok(Attr { nlink: attr.nlink.saturating_sub(1), ..attr })
+            }
+        }
+    }
+
+    fn cached_attr(&self, node: &Node, name: &[u8]) -> Option<Attr> {
+        let attr = node.server().cache.get(name, node.mount.age)??;
+        ((attr.dev, attr.ino) == node.key).then_some(attr)
+    }
+
+    /// fstat(2).
+    pub(super) fn fstat(&self, id: ShadowId, out: &mut [u8]) -> Res<Reply> {
+        let node = match self.object(id)? {
+            Object::Complete(shadow) => Arc::clone(&shadow.node),
+            Object::Served(served) => Arc::clone(&served.node),
+            Object::Dir(dir) => {
+                let Some((mount, path)) = dir.remote() else {
+                    let gone = dir.name().1;
+                    let attr = Attr { nlink: if gone { 0 } else { 2 }, ..self.above() };
+                    return attr_reply(&attr, out);
+                };
+                let cache = &mount.server.cache;
+                let attr = match cache.get(&path, mount.age).flatten().filter(|a| a.ino != 0) {
+                    Some(attr) => attr,
+                    None => {
+                        let epoch = cache.epoch();
+                        let attr = mount.driver.stat(wire(&path), false)?;
+                        cache.answer(&path, Some(attr), epoch);
+                        attr
+                    }
+                };
+                return attr_reply(&mount.server.show(&attr, self.me), out);
+            }
+            Object::Program(_) => return Err(Errno::EBADF.into()),
+        };
+        self.flush_node(&node)?;
+        let attr = self.attr_of(&node)?;
+        let attr = self.with_shadow_size(&node, attr);
+        attr_reply(&node.server().show(&attr, self.me), out)
+    }
+
+    /// A removed file is not sent any more: its size is the shadow's.
+    fn with_shadow_size(&self, node: &Node, attr: Attr) -> Attr {
+        if node.name().is_some() || !node.writable.load(Ordering::Acquire) {
+            return attr;
+        }
+        let work = node.work.lock();
+        let current = work.current.as_ref().map(|current| self.store.complete_path(current.id));
+        let size = current.and_then(|path| std::fs::metadata(path).ok()).map(|data| data.len());
+        Attr { size: size.unwrap_or(attr.size), ..attr }
+    }
+
+    /// What can be answered without waiting for anybody; `None` = nothing.
+    pub(super) fn at_once(
+        &self,
+        request: &parrot_common::Request<'_>,
+        out: &mut [u8],
+    ) -> Option<Res<Reply>> {
+        use parrot_common::Op;
+        let name = Name { base: request.base[0], path: request.a };
+        match request.op {
+            Op::Hello => Some(Ok(self.hello(out))),
+            Op::PathOf => Some(self.path_of(request.id, out)),
+            Op::Stat => {
+                if self.is_unsettled() {
+                    return None;
+                }
+                let Place::Remote(found) = self.known(name, last(request.args[0] != 0), false)?
+                else {
+                    return None;
+                };
+                let server = &found.mount.server;
+                let Some(attr) = found.attr else { return Some(Err(Errno::ENOENT.into())) };
+                let node = server.nodes.lock().find(&attr).cloned();
+                if node.is_some_and(|node| node.writable.load(Ordering::Acquire)) {
+                    return None;
+                }
+                self.stats.hit();
+                Some(attr_reply(&server.show(&attr, self.me), out))
+            }
+            Op::FStat => {
+                let node = match self.object(request.id) {
+                    Ok(Object::Complete(shadow)) => Arc::clone(&shadow.node),
+                    Ok(Object::Served(served)) => Arc::clone(&served.node),
+                    Ok(_) => return None,
+                    Err(errno) => return Some(Err(errno.into())),
+                };
+                if node.writable.load(Ordering::Acquire) {
+                    return None;
+                }
+                let attr = self.cached_attr(&node, &node.name()?)?;
+                Some(attr_reply(&node.server().show(&attr, self.me), out))
+            }
+            Op::Flush => match self.object(request.id) {
+                Ok(Object::Complete(shadow)) => {
+                    let work = shadow.node.work.try_lock()?;
+                    (!self.is_dirty(&work)).then(|| Ok(EMPTY))
+                }
+                Ok(_) => None,
+                Err(errno) => Some(Err(errno.into())),
+            },
+            _ => None,
+        }
+    }
+
+    /// chdir(2).
+    pub(super) fn chdir(&self, name: Name<'_>) -> Res<Reply> {
+        let found = match self.walk(name, Last::Follow)? {
+            Place::Remote(found) => found,
+            Place::Above(logical) => return self.open_dir_above(logical, libc::O_PATH),
+        };
+        if !found.existing()?.is_dir() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        self.open_dir(&found.mount, &found.path, libc::O_PATH)
+    }
+
+    /// faccessat(2).
+    pub(super) fn access(&self, name: Name<'_>, mode: u32, follow: bool) -> Res<Reply> {
+        let found = match self.walk(name, last(follow))? {
+            Place::Remote(found) => found,
+            Place::Above(_) if mode & 2 != 0 => return Err(Errno::EROFS.into()),
+            Place::Above(_) => return Ok(EMPTY),
+        };
+        let attr = found.existing()?;
+        let rights = [(4, Right::Read), (2, Right::Write), (1, Right::Exec)];
+        for (bit, right) in rights {
+            // Search in a directory is no execution.
+            if mode & bit != 0 && !(bit == 1 && attr.is_dir()) {
+                found.mount.allow(right)?;
+            }
+        }
+        if mode & 7 != 0 && !attr.is_symlink() {
+            found.mount.driver.access(wire(&found.path), mode & 7)?;
+        }
+        Ok(EMPTY)
+    }
+
+    /// Before attributes are changed: what was written is sent, so that it does not change them
+    /// again later.
+    fn before_change(&self, target: &Target) -> Res<()> {
+        target.mount.allow(Right::Write)?;
+        target.node.as_ref().map_or(Ok(()), |node| self.flush_node(node))
+    }
+
+    fn changed(&self, target: &Target) -> Reply {
+        target.mount.server.cache.expire(&target.path);
+        EMPTY
+    }
+
+    /// chmod(2).
+    pub(super) fn chmod(&self, target: &Target, mode: u32) -> Res<Reply> {
+        if target.link {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        self.before_change(target)?;
+        target.mount.driver.chmod(wire(&target.path), mode & 0o7777)?;
+        Ok(self.changed(target))
+    }
+
+    /// chown(2): everything belongs to the guest's own user, and stays so.
+    pub(super) fn chown(&self, target: &Target, ids: [u32; 2]) -> Res<Reply> {
+        target.mount.allow(Right::Write)?;
+        let mine = [self.me.0, self.me.1];
+        if ids.iter().zip(mine).all(|(&id, mine)| id == u32::MAX || id == mine) {
+            Ok(EMPTY)
+        } else {
+            Err(Errno::EPERM.into())
+        }
+    }
+
+    /// utimensat(2).
+    pub(super) fn utimes(&self, target: &Target, args: &[u64; 5]) -> Res<Reply> {
+        let [a_seconds, a_nanoseconds, m_seconds, m_nanoseconds, _] = *args;
+        let time = |seconds: u64, nanoseconds: u64| match nanoseconds.cast_signed() {
+            libc::UTIME_NOW => Ok(SetTime::Now),
+            libc::UTIME_OMIT => Ok(SetTime::Omit),
+            nanoseconds @ 0..1_000_000_000 => Ok(SetTime::At(seconds.cast_signed(), nanoseconds)),
+            _ => Err(Errno::EINVAL),
+        };
+        let atime = time(a_seconds, a_nanoseconds)?;
+        let mtime = time(m_seconds, m_nanoseconds)?;
+        if (atime, mtime) == (SetTime::Omit, SetTime::Omit) {
+            return Ok(EMPTY);
+        }
+        self.before_change(target)?;
+        let path = wire(&target.path);
+        target.mount.driver.utimes(path, atime, mtime, false)?;
+        let reply = self.changed(target);
+        let Some(node) = &target.node else { return Ok(reply) };
+        // The shadow holds the same bytes under the new time.
+        let mut work = node.work.lock();
+        if work.valid.is_some() {
+            let fetched = SystemTime::now();
+            let attr = target.mount.driver.stat(path, false)?;
+            let same = (attr.dev, attr.ino) == node.key
+                && work
+                    .current
+                    .as_ref()
+                    .is_some_and(|current| current.size.load(Ordering::Relaxed) == attr.size);
+            work.valid = same.then(|| Validator::new(attr, fetched));
+            target.mount.server.cache.put(&target.path, Some(attr));
+        }
+        Ok(reply)
+    }
+
+    /// truncate(2).
+    pub(super) fn truncate(&self, name: Name<'_>, size: u64) -> Res<Reply> {
+        let found = self.walk(name, Last::Follow)?.remote(Errno::EISDIR)?;
+        let attr = found.existing()?;
+        match attr.kind() {
+            libc::S_IFREG => {}
+            libc::S_IFDIR => return Err(Errno::EISDIR.into()),
+            _ => return Err(Errno::EINVAL.into()),
+        }
+        found.mount.allow(Right::Write)?;
+        self.cut_node(&found.mount.node(&found.path, &attr), &found.path, size)?;
+        Ok(EMPTY)
+    }
+
+    /// statfs(2).
+    pub(super) fn statfs(&self, name: Name<'_>, out: &mut [u8]) -> Res<Reply> {
+        match self.walk(name, Last::Follow)? {
+            Place::Remote(found) => {
+                found.existing()?;
+                space_reply(&found.mount.driver.statfs(wire(&found.path))?, out)
+            }
+            Place::Above(_) => space_reply(&Space { bsize: 4096, ..Space::default() }, out),
+        }
+    }
+
+    /// fstatfs(2).
+    pub(super) fn statfs_of(&self, id: ShadowId, out: &mut [u8]) -> Res<Reply> {
+        let target = self.target_of(id)?;
+        space_reply(&target.mount.driver.statfs(wire(&target.path))?, out)
+    }
+
+    /// getxattr(2).
+    pub(super) fn getxattr(&self, target: &Target, name: &[u8], out: &mut [u8]) -> Res<Reply> {
+        data_reply(&target.mount.driver.getxattr(wire(&target.path), name, false)?, out)
+    }
+
+    /// listxattr(2).
+    pub(super) fn listxattr(&self, target: &Target, out: &mut [u8]) -> Res<Reply> {
+        data_reply(&target.mount.driver.listxattr(wire(&target.path), false)?, out)
+    }
+
+    /// setxattr(2): `text` is the attribute's name, a zero byte, the value.
+    pub(super) fn setxattr(&self, target: &Target, text: &[u8], flags: u32) -> Res<Reply> {
+        let end = text.iter().position(|&b| b == 0).ok_or(Halt::Errno(Errno::EINVAL))?;
+        let (name, value) = text.split_at(end);
+        let value = value.get(1..).unwrap_or_default();
+        self.before_change(target)?;
+        target.mount.driver.setxattr(wire(&target.path), name, value, flags, false)?;
+        Ok(self.changed(target))
+    }
+
+    /// removexattr(2).
+    pub(super) fn removexattr(&self, target: &Target, name: &[u8]) -> Res<Reply> {
+        self.before_change(target)?;
+        target.mount.driver.removexattr(wire(&target.path), name, false)?;
+        Ok(self.changed(target))
+    }
+}
+
+fn space_reply(space: &Space, out: &mut [u8]) -> Res<Reply> {
+    let words = [
+        space.kind,
+        space.bsize,
+        space.blocks,
+        space.bfree,
+        space.bavail,
+        space.files,
+        space.ffree,
+    ];
+    data_reply(&words.map(u64::to_ne_bytes).concat(), out)
+}

@@ -1,0 +1,275 @@
+//! [`Server`] and [`Mount`]: where a logical name leads.
+//!
+//! A [`Server`] is one `SCHEME/HOST`, with what is known of its names. A [`Mount`] is one rule of
+//! the mountlist at work on a server (for the rule `/chirp`: on each of the servers below it), with
+//! the rule's policy. Server paths inside the session start with `/` and have none at the end, so
+//! that the server's root is the empty path.
+
+use super::halt::{Halt, Res};
+use super::node::Nodes;
+use super::{Core, dirs::DirShadow};
+use crate::cache::{Age, AttrCache};
+use crate::driver::{Capabilities, DRIVERS, Driver};
+use crate::error::{Error, Kind};
+use crate::layer::{self, Layered, Retry, RetryPolicy};
+use parking_lot::Mutex;
+use parrot_common::mountlist::{CacheMode, OnTransient, Rule, RuleKind};
+use parrot_common::{Attr, Errno};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long attributes are trusted where the mountlist does not say.
+const TTL: Duration = Duration::from_secs(1);
+
+/// One server.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) scheme: &'static str,
+    pub(super) host: String,
+    /// `st_dev` of everything on it.
+    pub(super) dev: u64,
+    /// Without any layer.
+    pub(super) plain: Arc<dyn Driver>,
+    pub(super) capabilities: Capabilities,
+    pub(super) cache: AttrCache,
+    /// It has answered once.
+    pub(super) answered: AtomicBool,
+    /// Its files that this session has to do with.
+    pub(super) nodes: Mutex<Nodes>,
+    /// Open directories.
+    pub(super) dirs: Mutex<HashMap<u64, Arc<DirShadow>>>,
+}
+
+/// A rule at work on a server.
+#[derive(Debug)]
+pub(super) struct Mount {
+    pub(super) rule: Rule<'static>,
+    /// The logical name of `root`.
+    pub(super) logical: Vec<u8>,
+    /// The server path that the mount shows as its root.
+    pub(super) root: Vec<u8>,
+    pub(super) server: Arc<Server>,
+    pub(super) driver: Arc<dyn Driver>,
+    pub(super) age: Age,
+    /// Another rule's prefix lies below this mount.
+    pub(super) nested: bool,
+}
+
+/// What a logical name is.
+#[derive(Debug)]
+pub(super) enum Spot {
+    /// On a server; its path there.
+    In(Arc<Mount>, Vec<u8>),
+    /// Above the servers (`/chirp`): a directory that the session makes up.
+    Above,
+    /// Another local path.
+    Local(Vec<u8>),
+    /// Nothing of ours.
+    Out,
+}
+
+/// What an operation does, for the mount's policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    Read,
+    Write,
+    Exec,
+}
+
+impl Mount {
+    /// Checks the mount's policy.
+    pub(super) fn allow(&self, right: Right) -> Result<(), Errno> {
+        let perm = self.rule.perm;
+        match right {
+            Right::Write if perm.read_only => Err(Errno::EROFS),
+            Right::Write if !perm.write => Err(Errno::EACCES),
+            Right::Read if !perm.read => Err(Errno::EACCES),
+            Right::Exec if !perm.exec => Err(Errno::EACCES),
+            _ => Ok(()),
+        }
+    }
+
+    /// The logical name of a server path.
+    pub(super) fn logical(&self, path: &[u8]) -> Vec<u8> {
+        let below = path.strip_prefix(self.root.as_slice()).unwrap_or_default();
+        let name = [self.logical.as_slice(), below].concat();
+        if name.is_empty() { b"/".to_vec() } else { name }
+    }
+
+    /// Whether every operation must reach the server.
+    pub(super) fn is_strict(&self) -> bool {
+        self.rule.cache == CacheMode::Strict
+    }
+
+    /// Whether what was fetched once is never looked at again.
+    pub(super) fn is_settled(&self) -> bool {
+        self.rule.cache == CacheMode::Session
+    }
+}
+
+impl Server {
+    /// Attributes as guests see them.
+    pub(super) fn show(&self, attr: &Attr, me: (u32, u32)) -> Attr {
+        let blocks = attr.blocks.max(attr.size.div_ceil(512));
+        let blksize = 1 << 20;
+        Attr { dev: self.dev, uid: me.0, gid: me.1, blksize, blocks, ..*attr }
+    }
+}
+
+/// The server path as drivers want it.
+pub(super) fn wire(path: &[u8]) -> &[u8] {
+    if path.is_empty() { b"/" } else { path }
+}
+
+/// FNV-1a, 64 bits: stable over sessions and machines.
+fn hash(parts: &[&[u8]]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.iter());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+impl Core {
+    /// Finds out what a clean logical name is (`""` = the root).
+    pub(super) fn locate(&self, logical: &[u8]) -> Res<Spot> {
+        let Some(found) = self.table.lookup(logical) else {
+            return Ok(Spot::Out);
+        };
+        let rule = found.rule;
+        match rule.kind {
+            RuleKind::Deny => return Err(Errno::EACCES.into()),
+            RuleKind::Enoent => return Err(Errno::ENOENT.into()),
+            RuleKind::Passthrough => return Ok(Spot::Out),
+            RuleKind::Local => return Ok(Spot::Local([rule.target, found.rest].concat())),
+            RuleKind::Remote => {}
+        }
+        let target = rule.target.get(1..).unwrap_or_default();
+        let mut parts = target.splitn(3, |&b| b == b'/');
+        let scheme = parts.next().unwrap_or_default();
+        if let Some(host) = parts.next() {
+            let root = parts.next().map_or_else(Vec::new, |root| [b"/", root].concat());
+            let path = [root.as_slice(), found.rest].concat();
+            let mount = match self.mount(rule.prefix) {
+                Some(mount) => mount,
+                None => self.make_mount(rule, rule.prefix, (scheme, host), root)?,
+            };
+            return Ok(Spot::In(mount, path));
+        }
+        let below = found.rest.get(1..).unwrap_or_default();
+        let len = below.iter().position(|&b| b == b'/').unwrap_or(below.len());
+        let (host, path) = below.split_at(len);
+        if host.is_empty() {
+            return Ok(Spot::Above);
+        }
+        let end = logical.len() - path.len();
+        let prefix = logical.get(..end).unwrap_or_default();
+        let mount = match self.mount(prefix) {
+            Some(mount) => mount,
+            None => self.make_mount(rule, prefix, (scheme, host), Vec::new())?,
+        };
+        Ok(Spot::In(mount, path.to_vec()))
+    }
+
+    fn mount(&self, logical: &[u8]) -> Option<Arc<Mount>> {
+        self.mounts.read().get(logical).cloned()
+    }
+
+    fn make_mount(
+        &self,
+        rule: Rule<'static>,
+        logical: &[u8],
+        (scheme, host): (&[u8], &[u8]),
+        root: Vec<u8>,
+    ) -> Res<Arc<Mount>> {
+        let server = self.server(scheme, host)?;
+        let age = match (rule.cache, rule.ttl_ms) {
+            (CacheMode::Session, None) => Age::Forever,
+            (_, Some(ms)) => Age::Within(Duration::from_millis(ms.into())),
+            (CacheMode::Strict, None) => Age::Within(Duration::ZERO),
+            (CacheMode::Open, None) => Age::Within(TTL),
+        };
+        let below = |other: &[u8]| {
+            other.strip_prefix(logical).is_some_and(|rest| rest.first() == Some(&b'/'))
+        };
+        let mount = Arc::new(Mount {
+            driver: self.layered(&server, &rule),
+            rule,
+            logical: logical.to_vec(),
+            root,
+            server,
+            age,
+            nested: self.table.rules().any(|other| below(other.prefix)),
+        });
+        let mut mounts = self.mounts.write();
+        Ok(Arc::clone(mounts.entry(logical.into()).or_insert(mount)))
+    }
+
+    /// The server's driver with this rule's patience.
+    fn layered(&self, server: &Server, rule: &Rule<'_>) -> Arc<dyn Driver> {
+        let teller = Arc::clone(&self.teller);
+        let mut policy = RetryPolicy {
+            on_transient: match rule.on_transient {
+                OnTransient::Errno => layer::OnTransient::Errno,
+                OnTransient::Hold => layer::OnTransient::Hold,
+                OnTransient::Kill => layer::OnTransient::Kill,
+            },
+            notify: Arc::new(move |text| teller.tell(text)),
+            cancel: self.cancel.clone(),
+            ..RetryPolicy::default()
+        };
+        if let Some(ms) = rule.deadline_ms {
+            policy.deadline = Duration::from_millis(ms.into());
+        }
+        let name = format!("{}://{}", server.scheme, server.host);
+        Layered::wrap(Retry::new(name, policy), Arc::clone(&server.plain))
+    }
+
+    fn server(&self, scheme: &[u8], host: &[u8]) -> Res<Arc<Server>> {
+        let key = [scheme, b"/", host].concat();
+        if let Some(server) = self.servers.read().get(&key) {
+            return Ok(Arc::clone(server));
+        }
+        let name = String::from_utf8_lossy(&key).into_owned();
+        let Some(def) = DRIVERS.iter().find(|def| def.scheme.as_bytes() == scheme) else {
+            let known: Vec<_> = DRIVERS.iter().map(|def| def.scheme).collect();
+            let cause = format!("no such scheme; known: {}", known.join(", "));
+            return Err(Error::new(Kind::Unreachable, "connect", name, cause).into());
+        };
+        let host = std::str::from_utf8(host).map_err(|_| Halt::from(Errno::EHOSTUNREACH))?;
+        let plain = (def.connect)(host, &self.driver_config)?;
+        let server = Arc::new(Server {
+            scheme: def.scheme,
+            host: host.to_owned(),
+            // The upper bits stay free: old programs keep a device in 32 bits.
+            dev: hash(&[&key]) >> 32 | 1,
+            capabilities: plain.capabilities(),
+            plain,
+            cache: AttrCache::default(),
+            answered: AtomicBool::new(false),
+            nodes: Mutex::default(),
+            dirs: Mutex::default(),
+        });
+        let mut servers = self.servers.write();
+        Ok(Arc::clone(servers.entry(key).or_insert(server)))
+    }
+
+    /// The names in a made-up directory: the next components of the servers that have answered.
+    pub(super) fn names_above(&self, logical: &[u8]) -> Vec<Vec<u8>> {
+        let mut names: Vec<Vec<u8>> = self
+            .mounts
+            .read()
+            .values()
+            .filter(|mount| mount.server.answered.load(Ordering::Relaxed))
+            .filter_map(|mount| {
+                let below = mount.logical.strip_prefix(logical)?.strip_prefix(b"/")?;
+                let name = below.split(|&b| b == b'/').next()?;
+                (!name.is_empty()).then(|| name.to_vec())
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
