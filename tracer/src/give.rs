@@ -133,7 +133,8 @@ fn send_descriptor(socket: &OwnedFd, fd: i32) -> Result<(), Errno> {
     header.msg_iov = &raw mut vector;
     header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = CONTROL;
+    // A number without a type: libcs disagree about it.
+    header.msg_controllen = 24;
     // SAFETY: the header describes objects that outlive the call.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) };
     if sent == 1 { Ok(()) } else { Err(errno(&std::io::Error::last_os_error())) }

@@ -137,7 +137,7 @@ impl Program {
                 return Failure { stage: Stage::Directory, errno: errno() };
             }
         }
-        crate::signals::unblock(mask);
+        crate::signals::restore(mask);
         Failure { stage: Stage::Exec, errno: self.exec() }
     }
 

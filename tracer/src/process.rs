@@ -84,6 +84,11 @@ impl Armed {
         self.numbers.contains_key(&fd)
     }
 
+    /// The highest of these numbers.
+    pub(crate) fn highest(&self) -> Option<i32> {
+        self.numbers.last_key_value().map(|(fd, _)| *fd)
+    }
+
     /// The filter to install so that calls on this shadow stop, if one is missing.
     pub(crate) fn want(&self, fd: i32, kind: Kind) -> Option<Wanted> {
         let level = match kind {

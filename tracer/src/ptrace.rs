@@ -22,8 +22,14 @@ const OPTIONS: i32 = libc::PTRACE_O_TRACESYSGOOD
     | libc::PTRACE_O_TRACESECCOMP
     | libc::PTRACE_O_EXITKILL;
 
-/// Not in the libc crate.
-const PTRACE_GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+/// The type of ptrace(2)'s first argument, which libcs disagree about.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
+/// Not in every version of the libc crate.
+const PTRACE_GET_SYSCALL_INFO: Request = 0x420e;
 
 /// A thread that runs, or is on its way to a stop that nobody has waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,14 +238,14 @@ impl Stopped {
         self.resume(libc::PTRACE_LISTEN, 0)
     }
 
-    fn resume(self, how: libc::c_uint, signal: i32) -> Running {
+    fn resume(self, how: Request, signal: i32) -> Running {
         let _ = request(how, self.0, 0, signal.unsigned_abs() as usize);
         Running(self.0)
     }
 }
 
 /// Every use of ptrace(2).
-fn request(what: libc::c_uint, pid: i32, addr: usize, data: usize) -> io::Result<()> {
+fn request(what: Request, pid: i32, addr: usize, data: usize) -> io::Result<()> {
     let addr = null_mut::<libc::c_void>().wrapping_byte_add(addr);
     let data = null_mut::<libc::c_void>().wrapping_byte_add(data);
     // SAFETY: the addresses that the callers above pass are of objects that outlive the call and

@@ -34,7 +34,28 @@ pub(crate) fn compile(options: &Options) -> Result<Vec<u8>> {
     }
     let used = builder.finish().map_err(|what| anyhow!("mountlist: {what}"))?;
     out.truncate(used);
+    if let Some(seconds) = options.timeout {
+        set_deadline(&mut out, seconds.saturating_mul(1000));
+    }
     Ok(out)
+}
+
+/// Gives every rule without a deadline of its own this one. The layout is that of
+/// [`parrot_common::mountlist`].
+fn set_deadline(table: &mut [u8], milliseconds: u64) {
+    const HEADER: usize = 16;
+    const ENTRY: usize = 32;
+    const DEADLINE: usize = 28;
+    let Some(count) = Table::from_bytes(table).map(|table| table.rules().count()) else { return };
+    // The largest value means "not given".
+    let value = u32::try_from(milliseconds).unwrap_or(u32::MAX).min(u32::MAX - 1);
+    for entry in table.get_mut(HEADER..).unwrap_or_default().chunks_exact_mut(ENTRY).take(count) {
+        if let Some(place) = entry.get_mut(DEADLINE..)
+            && place == u32::MAX.to_le_bytes()
+        {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+    }
 }
 
 fn wrong(error: &ParseError<'_>) -> anyhow::Error {
@@ -52,4 +73,37 @@ pub(crate) fn namespace(table: Vec<u8>, session: Vec<u8>) -> Result<&'static Nam
     let session: &'static [u8] = Vec::leak(session);
     let table = Table::from_bytes(bytes).context("the compiled mountlist is damaged")?;
     Ok(Box::leak(Box::new(Namespace { table, session })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn a_timeout_is_the_deadline_of_rules_without_one() {
+        let options = Options::parse_from([
+            "parrot-trace",
+            "-T",
+            "7",
+            "-M",
+            "/a=/chirp/h/x,deadline=2",
+            "-M",
+            "/b=/chirp/h/y",
+            "ls",
+        ]);
+        let bytes = compile(&options).unwrap();
+        let table = Table::from_bytes(&bytes).unwrap();
+        let deadline = |name: &[u8]| table.lookup(name).unwrap().rule.deadline_ms;
+        assert_eq!(deadline(b"/a/f"), Some(2000));
+        assert_eq!(deadline(b"/b/f"), Some(7000));
+        assert_eq!(deadline(b"/chirp/h/f"), Some(7000));
+    }
+
+    #[test]
+    fn a_wrong_rule_is_named_with_its_place() {
+        let options = Options::parse_from(["parrot-trace", "-M", "data=/x", "ls"]);
+        let error = compile(&options).unwrap_err().to_string();
+        assert!(error.starts_with("-M:1:1: "), "{error}");
+    }
 }

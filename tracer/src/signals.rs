@@ -27,6 +27,32 @@ const FORWARDED: [Signal; 10] = [
     Signal::SIGTTOU,
 ];
 
+/// What this process was started with, before Rust's runtime changed it.
+static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before the runtime.
+extern "C" fn remember() {
+    // SAFETY: all-zero bytes are a sigaction.
+    let mut old = unsafe { std::mem::zeroed::<libc::sigaction>() };
+    // SAFETY: only reads the disposition, into `old`.
+    unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut old) };
+    PIPE_IGNORED.store(old.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+#[used]
+// The section of constructors; the entry has their signature (unused arguments aside).
+#[unsafe(link_section = ".init_array")]
+static REMEMBER: extern "C" fn() = remember;
+
+/// In a process that is about to become the program: the signals as they were at the start.
+pub(crate) fn restore(mask: &SigSet) {
+    if !PIPE_IGNORED.load(Ordering::Relaxed) {
+        // SAFETY: the default action is no handler that could break anything.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
+    unblock(mask);
+}
+
 static ROOT: AtomicI32 = AtomicI32::new(0);
 static LEFT_OVER: AtomicI32 = AtomicI32::new(0);
 static STOP_WANTED: AtomicBool = AtomicBool::new(false);

@@ -5,6 +5,7 @@ use crate::guest::Tracee;
 use crate::holes::{self, OnHole};
 use crate::inject::{Call, Resumed};
 use crate::log::{self, Flag};
+use crate::process::Process;
 use crate::ptrace::{Entry, Stopped};
 use crate::worker::{Gate, Job};
 use crate::{filter, memory};
@@ -12,6 +13,7 @@ use parrot_common::handler::{Cx, handle};
 use parrot_common::outcome::Watch;
 use parrot_common::resolve::Lookup;
 use parrot_common::shadow::Kind;
+use parrot_common::syscall::Policy;
 use parrot_common::{Errno, FdClass, Outcome, Reason};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,6 +37,9 @@ impl Engine {
         if !self.brought.is_empty() && tid == self.plan.root {
             let brought = std::mem::take(&mut self.brought);
             self.arm(&mut call, brought);
+        }
+        if log::on(Flag::Hole) {
+            self.log_refused(tid, entry.nr);
         }
         let outcome = if entry.message == filter::FOREIGN {
             self.tell_foreign(tid);
@@ -73,7 +78,7 @@ impl Engine {
             scratch: &mut self.scratch,
             lookup: Lookup::Quick,
         };
-        handle(&mut cx, entry.nr, entry.args)
+        handle(&mut cx, entry.nr, swept(&thread.process, entry))
     }
 
     /// Hands a call to a worker.
@@ -260,6 +265,7 @@ impl Engine {
         let table = self.plan.ns.table;
         let ours = self.with_guest(call, |guest| guest.touches(&table, &args)).unwrap_or(false);
         if !ours {
+            log::line(Flag::Hole, tid, || format!("{} touches nothing of ours", holes::name(nr)));
             return Outcome::Pass(Reason::Unknown);
         }
         let text = self.with_guest(call, |guest| guest.describe(nr, &args)).unwrap_or_default();
@@ -293,6 +299,15 @@ impl Engine {
         }
     }
 
+    /// A call that the table refuses.
+    fn log_refused(&self, tid: i32, nr: usize) {
+        if let Some(Some(row)) = self.rows.get(nr)
+            && let Policy::Refuse(errno) = row.policy
+        {
+            log::line(Flag::Hole, tid, || format!("{} is refused with {errno}", row.name));
+        }
+    }
+
     fn log_call(&mut self, call: &mut Call, entry: Entry, outcome: &Outcome) {
         let tid = call.tid();
         let text = self
@@ -305,6 +320,21 @@ impl Engine {
             Outcome::Rewrite(args) => format!("{text} becomes {}", rewritten(tid, entry.nr, args)),
             Outcome::Watch(watch) => format!("{text} passes, watched: {watch:?}"),
         });
+    }
+}
+
+/// The arguments for the handler. A sweep over all numbers need not go beyond those that can be ours:
+/// the handler looks at each.
+fn swept(process: &Process, entry: Entry) -> [usize; 6] {
+    let [first, last, rest @ ..] = entry.args;
+    let [a, b, c, d] = rest;
+    if i64::try_from(entry.nr) != Ok(libc::SYS_close_range) {
+        return entry.args;
+    }
+    match process.armed.lock().highest() {
+        Some(highest) => [first, last.min(highest.unsigned_abs() as usize), a, b, c, d],
+        // Nothing is ours: an empty sweep.
+        None => [1, 0, a, b, c, d],
     }
 }
 
