@@ -6,6 +6,12 @@
 //!
 //! Then there is what the Chirp driver and the retry layer do when the other side fails: real
 //! servers are killed and started again (`away`), scripted ones break the rules (`lies`).
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking, in their helpers too"
+)]
 
 #[path = "driver/away.rs"]
 mod away;
