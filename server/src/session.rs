@@ -44,6 +44,8 @@ pub(crate) struct Session {
     files: Vec<Option<Opened>>,
     /// Bytes of the current request's body that were not read yet.
     body: u64,
+    /// A buffer for bodies, borrowed by one handler at a time.
+    scratch: Vec<u8>,
     /// Whether the connection waits as long as for a transfer, not as for a request.
     patient: bool,
 }
@@ -67,6 +69,7 @@ fn start(service: Arc<Service>, stream: Stream, peer: SocketAddr) -> Outcome<Ses
     let who = auth::log_in(&service, &mut reader, peer)?;
     service.reports.line(Subject::Auth, || format!("{peer} is {}", String::from_utf8_lossy(&who)));
     Ok(Session {
+        scratch: Vec::new(),
         service,
         reader,
         out: Outbox::default(),
@@ -133,6 +136,23 @@ impl Session {
         }
     }
 
+    /// Sends `length` bytes of a file, from an offset or from its position, without copying them
+    /// here. The header that promised them was sent: a file that shrank ends the connection.
+    pub(crate) fn send_file(&self, file: &OwnedFd, offset: Option<u64>, length: u64) -> Outcome {
+        let (mut offset, mut left) = (offset, length);
+        while left > 0 {
+            let room = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            let sent = rustix::fs::sendfile(self.reader.get_ref(), file, offset.as_mut(), room);
+            match sent {
+                Ok(0) => return Err(Failure::hang_up("a file shrank while it was sent")),
+                Ok(n) => left -= u64::try_from(n).unwrap_or(left),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Failure::Broken(error.into())),
+            }
+        }
+        Ok(())
+    }
+
     /// Sends the replies that are waiting.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush(self.reader.get_mut())
@@ -161,6 +181,23 @@ impl Session {
         self.reader.read_exact_into(part)?;
         self.body -= u64::try_from(wanted).unwrap_or(0);
         Ok(part)
+    }
+
+    /// Lends the buffer for a body of some length, at most [`PIECE`] bytes of it.
+    ///
+    /// It comes back by [`Session::return_scratch`]; if it does not, the next is a new one.
+    pub(crate) fn take_scratch(&mut self, length: u64) -> Vec<u8> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let wanted = usize::try_from(length).unwrap_or(PIECE).min(PIECE);
+        if scratch.len() < wanted {
+            scratch.resize(wanted, 0);
+        }
+        scratch
+    }
+
+    /// Takes the buffer back.
+    pub(crate) fn return_scratch(&mut self, scratch: Vec<u8>) {
+        self.scratch = scratch;
     }
 
     fn skip_body(&mut self) -> Outcome {

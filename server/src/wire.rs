@@ -16,7 +16,7 @@
 //! - [`code`]: reply codes and errno, in both directions.
 //! - [`flags`]: the letters of `open`.
 //! - [`stat`]: the attribute lines.
-//! - [`line`]: buffered reading of lines and exact binary bodies; gathered writing.
+//! - [`mod@line`]: buffered reading of lines and exact binary bodies; gathered writing.
 //! - [`number`]: decimal numbers.
 
 pub mod code;

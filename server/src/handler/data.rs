@@ -26,8 +26,22 @@ pub(crate) fn pread(
 ) -> Outcome {
     let (length, offset) = (transfer(length)?, unsigned(offset)?);
     let file = borrow(session, fd)?;
-    session.out.file_data(file.as_fd(), length, offset)?;
-    Ok(())
+    if length > PIECE {
+        return pread_large(session, &file, length, offset);
+    }
+    Ok(session.out.file_data(file.as_fd(), length, offset)?)
+}
+
+/// A read too large to be held here: its length is told first, then the kernel sends the data.
+fn pread_large(session: &mut Session, file: &OwnedFd, length: usize, offset: u64) -> Outcome {
+    // Whatever cannot be read fails here, while a code can still be sent.
+    let mut probe = [0];
+    rustix::io::pread(file, &mut probe, offset)?;
+    let size = unsigned(rustix::fs::fstat(file)?.st_size)?;
+    let length = u64::try_from(length).unwrap_or(0).min(size.saturating_sub(offset));
+    session.out.number(length.cast_signed());
+    session.flush()?;
+    session.send_file(file, Some(offset), length)
 }
 
 /// `pwrite`: bytes written. What is beyond the limit of a transfer is thrown away.
@@ -40,11 +54,11 @@ pub(crate) fn pwrite(
 ) -> Outcome {
     let (length, offset) = (transfer(length)?, unsigned(offset)?);
     let file = borrow(session, fd)?;
-    let mut piece = vec![0; length.min(PIECE)];
+    let mut scratch = session.take_scratch(u64::try_from(length).unwrap_or(0));
     let mut done = 0;
     while done < length {
-        let room = piece.len().min(length - done);
-        let part = session.read_body(piece.get_mut(..room).unwrap_or_default())?;
+        let room = scratch.len().min(length - done);
+        let part = session.read_body(scratch.get_mut(..room).unwrap_or_default())?;
         if let Err(error) = write_all(file.as_fd(), part, at(offset, done)?) {
             // What is on the disk is reported, the failure comes with the next write.
             if done == 0 {
@@ -54,6 +68,7 @@ pub(crate) fn pwrite(
         }
         done += part.len();
     }
+    session.return_scratch(scratch);
     session.out.number(i64::try_from(done).unwrap_or(i64::MAX));
     Ok(())
 }

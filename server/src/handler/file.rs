@@ -76,6 +76,9 @@ fn open_file(session: &Session, place: &Place<'_>, flags: OpenFlags, mode: u32) 
         }
     }
     let makes = wanted.contains(OFlags::CREATE);
+    if makes && wanted.contains(OFlags::EXCL) && place.stat.is_some() {
+        return Err(Code::AlreadyExists.into());
+    }
     let mode = Mode::from_raw_mode(if makes { mode & FILE_MODE } else { 0 });
     let fd = place.open_file(wanted, mode)?;
     if flags.changes() && is_acl(place) {

@@ -16,7 +16,7 @@ use super::data::write_all;
 use super::{FILE_MODE, is_acl, not_hidden, unsigned};
 use crate::acl::Rights;
 use crate::failure::{Failure, Outcome};
-use crate::session::{PIECE, Session};
+use crate::session::Session;
 use crate::store::{Follow, Place, temporary_file};
 use crate::wire::Code;
 
@@ -42,25 +42,7 @@ pub(crate) fn getfile(session: &mut Session, right: Rights, path: &[u8]) -> Outc
     }
     session.out.number(size.cast_signed());
     session.flush()?;
-    if send(session, &file, size)? < size {
-        return Err(Failure::hang_up("a file shrank while it was sent"));
-    }
-    Ok(())
-}
-
-/// Sends up to `limit` bytes of a file, without copying them here.
-fn send(session: &Session, file: &OwnedFd, limit: u64) -> Outcome<u64> {
-    let mut sent = 0;
-    while sent < limit {
-        let room = usize::try_from(limit - sent).unwrap_or(usize::MAX).min(PIECE);
-        match rustix::fs::sendfile(session.reader.get_ref(), file, None, room) {
-            Ok(0) => break,
-            Ok(n) => sent += u64::try_from(n).unwrap_or(0),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(Failure::Broken(error.into())),
-        }
-    }
-    Ok(sent)
+    session.send_file(&file, None, size)
 }
 
 /// `getstream`: 0 and data, then the end of the connection.
@@ -68,7 +50,8 @@ pub(crate) fn getstream(session: &mut Session, right: Rights, path: &[u8]) -> Ou
     let file = readable(session, right, path)?;
     session.out.number(0);
     session.flush()?;
-    send(session, &file, u64::MAX)?;
+    let size = unsigned(rustix::fs::fstat(&file)?.st_size)?;
+    session.send_file(&file, None, size)?;
     Err(Failure::hang_up("the end of getstream"))
 }
 
@@ -124,13 +107,14 @@ pub(crate) fn putfile(
 }
 
 fn receive(session: &mut Session, file: BorrowedFd<'_>, length: u64) -> Outcome {
-    let mut piece = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE))];
+    let mut scratch = session.take_scratch(length);
     let mut done = 0;
     while session.body_left() > 0 {
-        let part = session.read_body(&mut piece)?;
+        let part = session.read_body(&mut scratch)?;
         write_all(file, part, done)?;
         done += u64::try_from(part.len()).unwrap_or(0);
     }
+    session.return_scratch(scratch);
     Ok(())
 }
 
@@ -194,7 +178,7 @@ pub(crate) fn putstream(session: &mut Session, right: Rights, path: &[u8]) -> Ou
     session.out.number(0);
     session.flush()?;
     session.be_patient(usize::MAX)?;
-    let mut piece = vec![0; PIECE];
+    let mut piece = session.take_scratch(u64::MAX);
     let mut done = 0;
     loop {
         let got = session.reader.read_some(&mut piece)?;

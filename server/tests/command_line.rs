@@ -1,0 +1,121 @@
+//! The program itself: options, messages, exit statuses, signals.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::{Server, binary, free_port, wait_for};
+use std::process::Output;
+use tempfile::TempDir;
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = binary().args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn help_and_version() {
+    let (code, help, _) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(help.contains("Examples:") && help.contains("--port-file"), "{help}");
+    let (code, version, _) = run(&["-V"]);
+    assert_eq!((code, version.starts_with("parrot-chirpd ")), (Some(0), true));
+}
+
+#[test]
+fn trouble_is_125_and_one_clear_line() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().to_str().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (arguments, wanted) in [
+        (&["-r", "/none/such"][..], "/none/such"),
+        (&["-r", root, "-I", "127.0.0.1", "-p", &port], "cannot listen on 127.0.0.1"),
+        (&["-r", root, "-u", "catalog.example.org"], "catalog"),
+        (&["-r", root, "-I", "127.0.0.1", "-p", "0", "-i", "no-such-account"], "no-such-account"),
+        (&["-r", root, "-I", "127.0.0.1", "-p", "0", "-Z", "/none/port"], "/none/port"),
+        (&["-r", root, "-I", "127.0.0.1", "-p", "0", "-A", "/none/acl"], "/none/acl"),
+        (&["-r", root, "-t", "soon"], "expected a time"),
+        (&["-r", root, "-d", "no such flag"], "chirp, auth, tcp, all"),
+        (&[], "--root"),
+    ] {
+        let (code, _, message) = run(arguments);
+        assert_eq!(code, Some(125), "{arguments:?}: {message}");
+        assert!(message.contains(wanted), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn signals_end_the_server_cleanly() {
+    for signal in ["-TERM", "-INT"] {
+        let mut server = Server::start(&[]);
+        let mut client = server.client();
+        assert_eq!(client.ask("putfile /f 420 1000"), 0);
+        client.send("half");
+        server.signal(signal);
+        assert_eq!(server.child.wait().unwrap().code(), Some(0));
+        assert!(client.is_closed());
+        let left: Vec<_> = std::fs::read_dir(server.root()).unwrap().collect();
+        assert_eq!(left.len(), 1, "only the list: {left:?}");
+        assert!(!server.outside().with_file_name("port").exists());
+    }
+}
+
+#[test]
+fn background_pid_file_and_reports() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(at("root")).unwrap();
+    let port = free_port().to_string();
+    let (code, _, message) = run(&[
+        "-r",
+        &at("root"),
+        "-I",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-b",
+        "-B",
+        &at("pid"),
+        "-d",
+        "all",
+        "-o",
+        &at("log"),
+    ]);
+    assert_eq!(code, Some(0), "{message}");
+    let pid = wait_for(|| std::fs::read_to_string(at("pid")).ok());
+    let stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}"));
+    drop(stream.unwrap());
+    wait_for(|| std::fs::read_to_string(at("log")).ok().filter(|log| log.contains("connected")));
+    let pid: i32 = pid.trim().parse().unwrap();
+    assert!(std::process::Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+    wait_for(|| (!std::path::Path::new(&at("pid")).exists()).then_some(()));
+}
+
+/// The account the server works as when root starts it; the rest can only be tried as root.
+#[test]
+fn a_server_started_by_root_works_as_the_owner_of_the_tree() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let dir = TempDir::new().unwrap();
+    if std::fs::metadata(dir.path()).unwrap().uid() != 0 {
+        return;
+    }
+    let (code, _, message) = run(&["-r", "/", "-R", "-I", "0.0.0.0", "-p", "0"]);
+    assert_eq!(code, Some(125));
+    assert!(message.contains("loopback"), "{message}");
+    let server = Server::start_with(&[], |root| {
+        chown(root, Some(4321), Some(4321)).unwrap();
+        // The account must be able to reach its tree and to announce its port.
+        std::fs::set_permissions(
+            root.parent().unwrap(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        )
+        .unwrap();
+    });
+    let mut client = server.client();
+    assert_eq!(client.list("getacl /"), ["unix:4321 rwldpa"]);
+    assert_eq!(client.ask("stat /"), -2);
+    let acl = std::fs::metadata(server.root().join(".__acl")).unwrap();
+    assert_eq!((acl.uid(), acl.gid()), (4321, 4321));
+}
