@@ -144,13 +144,9 @@ const fn ends_in_small(path: &str) -> bool {
     matches!(path.as_bytes(), [.., b's', b'm', b'a', b'l', b'l'])
 }
 
-/// The guest on a mount, the client with the requests `base`.
-const fn request(
-    name: &'static str,
-    guest: (Kind, &'static str),
-    base: (Kind, &'static str),
-) -> Row {
-    let (guest, base) = ((guest.0, Place::Mount(guest.1)), (base.0, Place::Server(base.1)));
+/// The guest on a mount; the client with the requests that stand for the operation.
+const fn request(name: &'static str, kind: Kind, guest: &'static str, file: &'static str) -> Row {
+    let (guest, base) = ((kind, Place::Mount(guest)), (kind, Place::Server(file)));
     Row { name, guest, base, goals: goals(2.0, 2.0) }
 }
 
@@ -183,20 +179,11 @@ const SERVED: &[Row] = &[
     remote("read 1 MiB", Kind::Read1m, "/parrot-open/large", (None, None)),
 ];
 
-/// A known file that is opened is asked for with one request, so one request is its measure.
 const UNCACHED: &[Row] = &[
-    request("stat, ttl=0", (Kind::Stat, "/parrot-fresh/small"), (Kind::Stat, "/small")),
-    request(
-        "open+close, known, ttl=0",
-        (Kind::Open, "/parrot-fresh/small"),
-        (Kind::Stat, "/small"),
-    ),
-    request("open+close, strict", (Kind::Open, "/parrot-strict/large"), (Kind::Open, "/large")),
-    request(
-        "pread 8 KiB, strict",
-        (Kind::Pread8k, "/parrot-strict/large"),
-        (Kind::Pread8k, "/large"),
-    ),
+    request("stat, ttl=0", Kind::Stat, "/parrot-fresh/small", "/small"),
+    request("open+close, known, ttl=0", Kind::Open, "/parrot-fresh/small", "/small"),
+    request("open+close, strict", Kind::Open, "/parrot-strict/large", "/large"),
+    request("pread 8 KiB, strict", Kind::Pread8k, "/parrot-strict/large", "/large"),
 ];
 
 /// All suites.
