@@ -19,7 +19,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use parrot_common::syscall::TABLE;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Becomes the program, traced by a descendant that `trace` runs. Returns only when it fails.
 pub(crate) fn become_traced(program: &Program, trace: impl FnOnce(i32)) -> (Failure, SigSet) {
@@ -70,7 +70,8 @@ fn be_tracer(guest: i32, ready: OwnedFd, trace: impl FnOnce(i32)) -> ! {
     let _ = setsid();
     let seized = ptrace::seize(guest);
     let errno = seized.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPERM));
-    // The program's input and output are not held open.
+    // None of the program's files are held open.
+    close_but(ready.as_raw_fd());
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let _ = dup2_stdin(&null);
         let _ = dup2_stdout(&null);
@@ -84,6 +85,16 @@ fn be_tracer(guest: i32, ready: OwnedFd, trace: impl FnOnce(i32)) -> ! {
         trace(guest);
     }
     exit(0);
+}
+
+/// Closes everything but the standard descriptors and one more.
+fn close_but(kept: i32) {
+    let kept = kept.unsigned_abs();
+    // SAFETY: no object of this process outlives its descriptor: it has just been forked, and only
+    // `kept` is used from here on.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, kept - 1, 0) };
+    // SAFETY: as above.
+    unsafe { libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, 0) };
 }
 
 /// Says why the program did not start; the exit status.

@@ -4,6 +4,8 @@
 //! once, so it survives whatever the guest does to its descriptors.
 
 use parking_lot::Mutex;
+use parrot_common::client::SessionClient;
+use parrot_common::{Files, Op, Request};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -31,6 +33,7 @@ pub(crate) enum Flag {
 
 static FLAGS: AtomicU32 = AtomicU32::new(0);
 static SINK: OnceLock<Mutex<File>> = OnceLock::new();
+static SESSION: OnceLock<&[u8]> = OnceLock::new();
 
 /// Turns tracing on. Without a file it goes to stderr.
 pub(crate) fn start(flags: &[Flag], file: Option<&Path>) -> io::Result<()> {
@@ -58,10 +61,24 @@ pub(crate) fn line(flag: Flag, pid: i32, text: impl FnOnce() -> String) {
     }
 }
 
+/// Messages for the user go to this session's log: this process has no terminal.
+pub(crate) fn tell_session(dir: &'static [u8]) {
+    let _ = SESSION.set(dir);
+}
+
 /// A message for the user; also in the trace file, if there is one.
 pub(crate) fn tell(text: &str) {
     let line = format!("parrot-trace: {text}\n");
-    let _ = io::stderr().write_all(line.as_bytes());
+    match SESSION.get() {
+        Some(dir) => {
+            let request = Request { a: line.trim_end().as_bytes(), ..Request::new(Op::Log) };
+            // Without an agent nobody is there to read it.
+            let _ = SessionClient::new(dir, None).call(&request.args([1, 0, 0, 0, 0]), &mut []);
+        }
+        None => {
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
     if SINK.get().is_some() {
         write(&line);
     }

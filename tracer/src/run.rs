@@ -40,11 +40,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.command.is_empty() {
         bail!("no program to run; try --help");
     }
-    log::start(&options.debug, options.debug_file.as_deref()).context("the trace file")?;
     match &options.session {
         Some(dir) => join(options, dir.as_os_str()),
-        None => own(options),
+        None => {
+            start_log(options)?;
+            own(options)
+        }
     }
+}
+
+fn start_log(options: &Options) -> Result<()> {
+    log::start(&options.debug, options.debug_file.as_deref()).context("the trace file")
 }
 
 fn check_driver(name: &str) -> ExitCode {
@@ -215,6 +221,9 @@ fn join(options: &Options, dir: &OsStr) -> Result<ExitCode> {
     let on_hole = options.on_hole;
     let trace = |root| {
         raise_descriptor_limit();
+        log::tell_session(ns.session);
+        // A trace file that cannot be made is no reason to leave the program alone.
+        let _ = start_log(options);
         let Ok(signals) = Signals::start(root, false) else { return };
         let backend = Backend::Joined(ns.session);
         let plan = Plan { ns, backend, on_hole, root, job_control: false };
