@@ -324,14 +324,47 @@ impl Core {
         self.objects.read().get(&id).cloned().ok_or(Errno::EBADF)
     }
 
+    /// The operations on a shadow.
+    fn on_shadow(&self, request: &Request<'_>, out: &mut [u8]) -> Res<Reply> {
+        let Request { op, id, args, a, b, .. } = *request;
+        let flag = |index: usize| args.get(index).is_some_and(|&arg| arg != 0);
+        let word = |index: usize| args.get(index).copied().unwrap_or(0);
+        let half = |index: usize| u32::try_from(word(index) & 0xffff_ffff).unwrap_or(0);
+        let target = || self.target_of(id);
+        match op {
+            Op::FStat => self.fstat(id, out),
+            Op::FTruncate => self.ftruncate(id, word(0)),
+            Op::FChmod => target().and_then(|t| self.chmod(&t, half(0))),
+            Op::FChown => target().and_then(|t| self.chown(&t, [half(0), half(1)])),
+            Op::FUTimes => target().and_then(|t| self.utimes(&t, &args)),
+            Op::FStatFs => self.statfs_of(id, out),
+            Op::FGetXattr => target().and_then(|t| self.getxattr(&t, b, out)),
+            Op::FSetXattr => target().and_then(|t| self.setxattr(&t, b, half(0))),
+            Op::FListXattr => target().and_then(|t| self.listxattr(&t, out)),
+            Op::FRemoveXattr => target().and_then(|t| self.removexattr(&t, b)),
+            Op::PRead => self.pread(id, word(0), out),
+            Op::PWrite => self.pwrite(id, a, word(0), flag(1)),
+            Op::Fallocate => self.fallocate(id, half(0), word(1), word(2)),
+            Op::FSync => self.sync_object(id, true),
+            Op::Flush => self.sync_object(id, false),
+            Op::ReadDir => self.read_dir(id, word(0), out),
+            Op::PathOf => self.path_of(id, out),
+            Op::Complete => self.complete(id, flag(0)),
+            Op::Attach => self.attach(id),
+            Op::Fill => self.fill(id, word(0), word(1)),
+            Op::Seek => self.seek(id, word(0).cast_signed(), half(1).cast_signed()),
+            _ => Err(Errno::ENOSYS.into()),
+        }
+    }
+
     fn dispatch(&self, who: Who, request: &Request<'_>, out: &mut [u8]) -> Res<Reply> {
-        let Request { op, id, base, args, a, b } = *request;
+        let Request { op, base, args, a, b, .. } = *request;
         let name = Name { base: base[0], path: a };
         let second = Name { base: base[1], path: b };
         let flag = |index: usize| args.get(index).is_some_and(|&arg| arg != 0);
         let word = |index: usize| args.get(index).copied().unwrap_or(0);
         let half = |index: usize| u32::try_from(word(index) & 0xffff_ffff).unwrap_or(0);
-        if id == 0 && !matches!(op, Op::Hello | Op::Log | Op::Stats) {
+        if request.id == 0 && !matches!(op, Op::Hello | Op::Log | Op::Stats) {
             self.settle(request);
         }
         match op {
@@ -342,7 +375,6 @@ impl Core {
             }
             Op::ChDir => self.chdir(name),
             Op::Stat => self.stat(name, flag(0), out),
-            Op::FStat => self.fstat(id, out),
             Op::ReadLink => self.readlink(name, out),
             Op::Access => self.access(name, half(0), flag(1)),
             Op::MkDir => self.mkdir(name, half(0)),
@@ -352,34 +384,15 @@ impl Core {
             Op::Link => self.link(name, second, flag(0)),
             Op::SymLink => self.symlink(name, b),
             Op::Truncate => self.truncate(name, word(0)),
-            Op::FTruncate => self.ftruncate(id, word(0)),
             Op::Chmod => self.chmod(&self.target(name, flag(1))?, half(0)),
-            Op::FChmod => self.chmod(&self.target_of(id)?, half(0)),
             Op::Chown => self.chown(&self.target(name, flag(2))?, [half(0), half(1)]),
-            Op::FChown => self.chown(&self.target_of(id)?, [half(0), half(1)]),
             Op::UTimes => self.utimes(&self.target(name, flag(4))?, &args),
-            Op::FUTimes => self.utimes(&self.target_of(id)?, &args),
             Op::StatFs => self.statfs(name, out),
-            Op::FStatFs => self.statfs_of(id, out),
             Op::GetXattr => self.getxattr(&self.target(name, flag(0))?, b, out),
-            Op::FGetXattr => self.getxattr(&self.target_of(id)?, b, out),
             Op::SetXattr => self.setxattr(&self.target(name, flag(1))?, b, half(0)),
-            Op::FSetXattr => self.setxattr(&self.target_of(id)?, b, half(0)),
             Op::ListXattr => self.listxattr(&self.target(name, flag(0))?, out),
-            Op::FListXattr => self.listxattr(&self.target_of(id)?, out),
             Op::RemoveXattr => self.removexattr(&self.target(name, flag(0))?, b),
-            Op::FRemoveXattr => self.removexattr(&self.target_of(id)?, b),
-            Op::PRead => self.pread(id, word(0), out),
-            Op::PWrite => self.pwrite(id, a, word(0), flag(1)),
-            Op::Fallocate => self.fallocate(id, half(0), word(1), word(2)),
-            Op::FSync => self.sync_object(id, true),
-            Op::Flush => self.sync_object(id, false),
-            Op::ReadDir => self.read_dir(id, word(0), out),
-            Op::PathOf => self.path_of(id, out),
-            Op::Complete => self.complete(id, flag(0)),
             Op::Exec => self.exec(name, b, flag(0), out),
-            Op::Attach => self.attach(id),
-            Op::Fill => self.fill(id, word(0), word(1)),
             Op::SyncAll => self.sync_all(),
             Op::Stats => data_reply(self.statistics().to_string().as_bytes(), out),
             Op::Log => {
@@ -389,7 +402,7 @@ impl Core {
                 }
                 Ok(EMPTY)
             }
-            Op::Seek => self.seek(id, word(0).cast_signed(), half(1).cast_signed()),
+            _ => self.on_shadow(request, out),
         }
     }
 

@@ -48,11 +48,16 @@ impl SessionConfig {
         }
         let free = dir.ancestors().find_map(|dir| nix::sys::statvfs::statvfs(dir).ok());
         if let Some(free) = free {
-            let bytes = u64::from(free.blocks_available()).saturating_mul(free.fragment_size());
+            let bytes = wide(free.blocks_available()).saturating_mul(wide(free.fragment_size()));
             limits.cache = limits.cache.min(bytes / 10).max(16 << 20);
         }
         Self { dir, table, driver: Config::default(), limits, notify: None }
     }
+}
+
+/// The types of these numbers depend on the C library.
+fn wide(n: impl TryInto<u64>) -> u64 {
+    n.try_into().unwrap_or(0)
 }
 
 impl fmt::Debug for SessionConfig {

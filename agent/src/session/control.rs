@@ -95,7 +95,7 @@ impl Control {
     }
 
     fn half(&self, at: usize) -> &AtomicU32 {
-        debug_assert!(at % 4 == 0 && at < PRESENT_AT, "in the header");
+        debug_assert!(at.is_multiple_of(4) && at < PRESENT_AT, "in the header");
         // SAFETY: inside the mapping, which is longer than the header.
         let place = unsafe { self.at.byte_add(at) };
         // SAFETY: aligned, and atomically used by all.

@@ -20,8 +20,8 @@ use parrot_common::shadow::ShadowId;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -31,6 +31,9 @@ const BLOCK: usize = 64 << 10;
 const CHUNK: usize = 8 << 20;
 /// The kernel's clock of file times ticks this slowly at worst.
 const TICK: Duration = Duration::from_millis(20);
+
+/// The hash of a block of zeros.
+static ZERO_HASH: LazyLock<u64> = LazyLock::new(|| xxh3_64(&vec![0; BLOCK]));
 
 /// The state of a shadow that guests may write.
 #[derive(Debug)]
@@ -130,7 +133,7 @@ impl Upload {
             // The last block was cut: it has another hash now.
             self.hashes.truncate(usize::try_from(size / BLOCK as u64).unwrap_or(usize::MAX));
         }
-        let zero = xxh3_64(&[0; BLOCK]);
+        let zero = *ZERO_HASH;
         each_chunk(file, |offset, chunk| {
             let first = usize::try_from(offset / BLOCK as u64).unwrap_or(usize::MAX);
             let new: Vec<u64> = chunk.chunks(BLOCK).map(xxh3_64).collect();

@@ -210,14 +210,11 @@ impl Core {
                 let attr = self.cached_attr(&node, &node.name()?)?;
                 Some(attr_reply(&node.server().show(&attr, self.me), out))
             }
-            Op::Flush => match self.object(request.id) {
-                Ok(Object::Complete(shadow)) => {
-                    let work = shadow.node.work.try_lock()?;
-                    (!self.is_dirty(&work)).then(|| Ok(EMPTY))
-                }
-                Ok(_) => None,
-                Err(errno) => Some(Err(errno.into())),
-            },
+            Op::Flush => {
+                let Ok(Object::Complete(shadow)) = self.object(request.id) else { return None };
+                let dirty = self.is_dirty(&*shadow.node.work.try_lock()?);
+                if dirty { None } else { Some(Ok(EMPTY)) }
+            }
             _ => None,
         }
     }
@@ -356,12 +353,18 @@ impl Core {
 
     /// getxattr(2).
     pub(super) fn getxattr(&self, target: &Target, name: &[u8], out: &mut [u8]) -> Res<Reply> {
+        travels(target, name)?;
         data_reply(&target.mount.driver.getxattr(wire(&target.path), name, false)?, out)
     }
 
     /// listxattr(2).
     pub(super) fn listxattr(&self, target: &Target, out: &mut [u8]) -> Res<Reply> {
-        data_reply(&target.mount.driver.listxattr(wire(&target.path), false)?, out)
+        if !target.mount.server.capabilities.xattr {
+            return Ok(EMPTY);
+        }
+        let all = target.mount.driver.listxattr(wire(&target.path), false)?;
+        let ours = all.split_inclusive(|&b| b == 0).filter(|name| name.starts_with(USER));
+        data_reply(&ours.flatten().copied().collect::<Vec<u8>>(), out)
     }
 
     /// setxattr(2): `text` is the attribute's name, a zero byte, the value.
@@ -369,6 +372,7 @@ impl Core {
         let end = text.iter().position(|&b| b == 0).ok_or(Halt::Errno(Errno::EINVAL))?;
         let (name, value) = text.split_at(end);
         let value = value.get(1..).unwrap_or_default();
+        travels(target, name)?;
         self.before_change(target)?;
         target.mount.driver.setxattr(wire(&target.path), name, value, flags, false)?;
         Ok(self.changed(target))
@@ -376,10 +380,21 @@ impl Core {
 
     /// removexattr(2).
     pub(super) fn removexattr(&self, target: &Target, name: &[u8]) -> Res<Reply> {
+        travels(target, name)?;
         self.before_change(target)?;
         target.mount.driver.removexattr(wire(&target.path), name, false)?;
         Ok(self.changed(target))
     }
+}
+
+/// The extended attributes that a remote file can have for a guest. The others (`security.`,
+/// `system.`, `trusted.`) speak of the server's own kernel, and `ls -l` asks for three of them for
+/// every file.
+const USER: &[u8] = b"user.";
+
+fn travels(target: &Target, name: &[u8]) -> Result<(), Errno> {
+    let can = target.mount.server.capabilities.xattr && name.starts_with(USER);
+    if can { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
 }
 
 fn space_reply(space: &Space, out: &mut [u8]) -> Res<Reply> {

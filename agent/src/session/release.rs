@@ -13,7 +13,6 @@ use super::mount::{Mount, Server, Spot};
 use super::node::Node;
 use super::{Core, Object};
 use crate::shadow::is_only_opener;
-use nix::errno::Errno as NixErrno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use parking_lot::Mutex;
 use parrot_common::Request;
@@ -86,10 +85,8 @@ impl Events {
     }
 
     fn read(&self) -> Vec<InotifyEvent> {
-        match self.inotify.read_events() {
-            Ok(events) => events,
-            Err(NixErrno::EAGAIN | _) => Vec::new(),
-        }
+        // EAGAIN: nothing has happened.
+        self.inotify.read_events().unwrap_or_default()
     }
 }
 
@@ -317,7 +314,7 @@ impl Core {
         self.drain();
         self.send_closed(None);
         self.sweep_released();
-        if tick % ROUND == 0 {
+        if tick.is_multiple_of(ROUND) {
             let all: Vec<Arc<Node>> = self.writers.lock().values().cloned().collect();
             for node in all {
                 let failed = node.work.try_lock().is_some_and(|work| {

@@ -97,6 +97,30 @@ pub(super) fn basename(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or_default()
 }
 
+/// The paths of components below a directory, each below the one before.
+fn paths_below<'p>(base: &[u8], parts: impl Iterator<Item = &'p Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut path = base.to_vec();
+    parts
+        .map(|part| {
+            path.push(b'/');
+            path.extend_from_slice(part);
+            path.clone()
+        })
+        .collect()
+}
+
+/// Takes a `..`; whether the walk is still on the mount.
+fn climb(mount: &Mount, path: &mut Vec<u8>, walk: &mut Walk) -> bool {
+    if path.len() <= mount.root.len() {
+        walk.logical = parent(&mount.logical).to_vec();
+        walk.climbed = true;
+        return false;
+    }
+    path.truncate(parent(path).len());
+    walk.logical = mount.logical(path);
+    true
+}
+
 /// Whether the parts of a path are plain names.
 fn is_clean(path: &[u8], relative: bool) -> bool {
     let path = if relative { path } else { path.get(1..).unwrap_or_default() };
@@ -272,13 +296,9 @@ impl Core {
         loop {
             if walk.rest.front().is_some_and(|part| part == b"..") {
                 walk.rest.pop_front();
-                if path.len() <= mount.root.len() {
-                    walk.logical = parent(&mount.logical).to_vec();
-                    walk.climbed = true;
+                if !climb(mount, &mut path, walk) {
                     return Ok(None);
                 }
-                path.truncate(parent(&path).len());
-                walk.logical = mount.logical(&path);
                 continue;
             }
             let run = self.run_length(mount, walk);
@@ -349,23 +369,14 @@ impl Core {
     /// first one that is no directory. What is not known is asked for in one batch.
     fn look(&self, mount: &Mount, base: &[u8], walk: &Walk, run: usize) -> Res<Vec<Option<Attr>>> {
         let cache = &mount.server.cache;
-        let skip_last = walk.last == Last::Parent && run == walk.rest.len();
-        let mut paths = Vec::with_capacity(run.max(1));
-        let mut path = base.to_vec();
-        if run == 0 {
-            paths.push(path);
-        } else {
-            for part in walk.rest.iter().take(run - usize::from(skip_last)) {
-                path.push(b'/');
-                path.extend_from_slice(part);
-                paths.push(path.clone());
-            }
-        }
+        let skip_last = walk.last == Last::Parent && run == walk.rest.len() && run > 0;
+        let paths = paths_below(base, walk.rest.iter().take(run - usize::from(skip_last)));
+        let paths = if run == 0 { vec![base.to_vec()] } else { paths };
         let mut known = Vec::with_capacity(paths.len());
         let mut unknown = Vec::new();
         for (index, path) in paths.iter().enumerate() {
+            let last = index + 1 == paths.len() && !skip_last;
             let entry = cache.get(path, mount.age);
-            let last = index + 1 == paths.len();
             let entry = entry.filter(|e| !(last && e.is_some_and(|attr| attr.ino == 0)));
             if entry.is_none() {
                 unknown.push(wire(path));
@@ -379,11 +390,11 @@ impl Core {
             return Ok(known.into_iter().map(Option::flatten).collect());
         }
         let epoch = cache.epoch();
-        let mut answers = match unknown.as_slice() {
+        let answers = match unknown.as_slice() {
             [one] => vec![mount.driver.stat(one, false)],
             many => mount.driver.stat_many(many),
-        }
-        .into_iter();
+        };
+        let mut answers = answers.into_iter();
         let mut attrs = Vec::with_capacity(known.len());
         let count = known.len();
         for (index, (path, entry)) in paths.iter().zip(known).enumerate() {
@@ -391,12 +402,11 @@ impl Core {
                 Some(attr) => attr,
                 None => {
                     let Some(answer) = answers.next() else { break };
-                    self.answered(mount, answer, index + 1 == count && !skip_last)?
+                    let attr = self.answered(mount, answer, index + 1 == count && !skip_last)?;
+                    cache.answer(path, attr, epoch);
+                    attr
                 }
             };
-            if entry.is_none() {
-                cache.answer(path, attr, epoch);
-            }
             attrs.push(attr);
             if attr.is_none_or(|attr| !attr.is_dir()) {
                 break;

@@ -1,5 +1,12 @@
 //! A session over a directory of this machine, and calls on it as handlers make them.
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, of which each test program uses a part"
+)]
 
 use parrot_agent::session::Limits;
 use parrot_agent::{Session, SessionConfig, Who};
