@@ -2,7 +2,7 @@
 //!
 //! A directory's list is the file `.__acl` in it, lines of `subject rights`. It governs the files
 //! in the directory and the directory itself. A directory without the file has the list of the
-//! nearest parent that has one (see [`store`](self::store)), so an existing tree is usable at once.
+//! nearest parent that has one (see [`store`]), so an existing tree is usable at once.
 //!
 //! - [`rights`]: the letters.
 //! - [`store`]: finding, caching and changing lists.

@@ -2,7 +2,7 @@
 //!
 //! The main thread waits for connections and for signals; each client has a thread. On SIGTERM or
 //! SIGINT the connections are shut down, so that each thread cleans up behind itself, and the
-//! server ends when they have or after [`GRACE`].
+//! server ends when they have or after a short grace.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};

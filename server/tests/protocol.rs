@@ -3,7 +3,7 @@
 mod common;
 
 use common::Server;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 
 #[test]
 fn login_dialogues() {
@@ -34,17 +34,39 @@ fn a_failed_unix_login_leaves_room_for_another_method() {
     client.line();
     client.send("no\naddress\n");
     assert_eq!(client.line(), "yes");
-    // A link proves nothing, whoever owns its target.
-    let mut client = server.connect();
-    client.send("unix\n");
-    assert_eq!(client.line(), "yes");
-    let challenge = client.line();
-    std::os::unix::fs::symlink("/etc/passwd", &challenge).unwrap();
-    client.send("yes\n");
-    assert_eq!(client.line(), "no");
-    let _ = std::fs::remove_file(challenge);
-    client.send("address\n");
-    assert_eq!(client.line(), "yes");
+}
+
+#[test]
+fn files_that_prove_nothing() {
+    let server = Server::start(&["-z", "1s"]);
+    for round in 0..5 {
+        let mut client = server.connect();
+        client.send("unix\n");
+        assert_eq!(client.line(), "yes");
+        let challenge = client.line();
+        let make =
+            || std::fs::File::options().write(true).create_new(true).mode(0o600).open(&challenge);
+        match round {
+            0 => std::os::unix::fs::symlink("/etc/passwd", &challenge).unwrap(),
+            1 => {
+                // A second name, as of somebody else's file.
+                make().unwrap();
+                std::fs::hard_link(&challenge, format!("{challenge}.2")).unwrap();
+            }
+            2 => make().unwrap().set_permissions(PermissionsExt::from_mode(0o666)).unwrap(),
+            3 => std::io::Write::write_all(&mut make().unwrap(), b"data").unwrap(),
+            _ => {
+                let old = std::time::SystemTime::UNIX_EPOCH;
+                make().unwrap().set_modified(old).unwrap();
+            }
+        }
+        client.send("yes\n");
+        assert_eq!(client.line(), "no", "round {round}");
+        let _ = std::fs::remove_file(format!("{challenge}.2"));
+        let _ = std::fs::remove_file(challenge);
+        client.send("address\n");
+        assert_eq!(client.line(), "yes");
+    }
 }
 
 #[test]

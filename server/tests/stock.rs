@@ -1,5 +1,7 @@
 //! The tools of the Debian package `coop-computing-tools` against our server.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use common::{Server, stock};

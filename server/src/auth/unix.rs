@@ -2,6 +2,7 @@
 //! directory that both can write. Whoever owns the file is the client.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,6 +15,9 @@ use crate::failure::Outcome;
 
 /// First pause between two looks for the file.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// The oldest that a challenge file can look, allowing for clocks of file servers.
+const FRESH: Duration = Duration::from_secs(120);
 
 /// Longest pause between two looks.
 const LONG_PAUSE: Duration = Duration::from_millis(500);
@@ -37,14 +41,21 @@ fn wait_for_owner(challenge: &Path, deadline: Instant) -> Option<u32> {
     let mut pause = FIRST_PAUSE;
     loop {
         match std::fs::symlink_metadata(challenge) {
-            // A link, or a second name of another's file, proves nothing.
-            Ok(file) => return (file.is_file() && file.nlink() == 1).then(|| file.uid()),
+            Ok(file) => return is_proof(&file).then(|| file.uid()),
             Err(_) if Instant::now() < deadline => {}
             Err(_) => return None,
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONG_PAUSE);
     }
+}
+
+/// Tells whether a file was made for us. A link, a second name of another's file, or a file of
+/// another's that was moved here proves nothing: the file must be one that only its owner can have
+/// touched, empty, and fresh.
+fn is_proof(file: &Metadata) -> bool {
+    let fresh = file.modified().is_ok_and(|time| time.elapsed().map_or(true, |age| age < FRESH));
+    file.is_file() && file.nlink() == 1 && file.mode() & 0o077 == 0 && file.len() == 0 && fresh
 }
 
 /// A name that nobody can guess.
