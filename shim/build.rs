@@ -3,7 +3,6 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     for flag in [
-        "-Wl,-z,initfirst",
         "-Wl,-z,nodelete",
         "-Wl,-z,initfirst",
         "-Wl,-z,now",

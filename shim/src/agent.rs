@@ -51,6 +51,12 @@ pub(crate) fn start(session: &[u8]) -> Result<(), Errno> {
     result.map_err(|_| Errno::EIO)
 }
 
+/// Makes sure that an agent listens: for a program that cannot start one.
+pub(crate) fn ensure(session: &[u8]) -> Result<(), Errno> {
+    let dir = namespace::terminated(&[session]);
+    if listens(dir.get()) { Ok(()) } else { start(session) }
+}
+
 fn try_start(session: &[u8]) -> Result<(), (Errno, &'static [u8])> {
     prepare(session).map_err(|errno| (errno, b"cannot make its directory".as_slice()))?;
     let mut path = match init::value(init::AGENT) {

@@ -29,8 +29,8 @@ impl Launch {
             return Self { args: [path, argv, envp], at: 0, len: 0, used: 0 };
         };
         let mut launch = Self { args: [path, argv, envp], at, len, used: 0 };
-        launch.environment();
-        launch.program();
+        let traced = launch.program();
+        launch.environment(traced);
         launch
     }
 
@@ -74,7 +74,7 @@ impl Launch {
     }
 
     /// Puts back what a program took from the environment.
-    fn environment(&mut self) {
+    fn environment(&mut self, traced: bool) {
         let [_, _, old] = self.args;
         let old = core::ptr::with_exposed_provenance(old);
         let mut added = [0_usize; 8];
@@ -86,8 +86,11 @@ impl Launch {
             }
         };
         let preload = init::each(old).find(|&entry| init::sets(entry, b"LD_PRELOAD"));
-        let replaced = !preload.is_some_and(names_us);
-        if replaced {
+        let ours = preload.is_some_and(names_us);
+        let replaced = ours == traced;
+        if replaced && traced {
+            add(preload.and_then(|entry| self.others(entry)));
+        } else if replaced {
             add(self.preload(preload));
         }
         if needs_session(old)
@@ -104,7 +107,7 @@ impl Launch {
             }
         }
         let added = added.get(..count).unwrap_or_default();
-        if added.is_empty() {
+        if added.is_empty() && !(replaced && traced) {
             return;
         }
         let list = self.list();
@@ -135,22 +138,37 @@ impl Launch {
         self.string(&[b"LD_PRELOAD=", path, between, rest.unwrap_or_default()])
     }
 
+    /// `LD_PRELOAD` without this library: the tracer must not be caught itself, and catches by
+    /// itself what its programs start. `None` when nothing is left.
+    fn others(&mut self, entry: *const c_char) -> Option<usize> {
+        let words = c::bytes(entry).get(b"LD_PRELOAD=".len()..).unwrap_or_default();
+        let at = self.put(b"LD_PRELOAD")?;
+        let mut any = false;
+        for word in words.split(separates).filter(|word| !word.is_empty() && !is_us(word)) {
+            self.put(if any { b":" } else { b"=" })?;
+            self.put(word)?;
+            any = true;
+        }
+        self.put(b"\0")?;
+        any.then_some(at)
+    }
+
     /// A program that cannot be preloaded runs under `parrot-trace`, on the same session.
-    fn program(&mut self) {
+    fn program(&mut self) -> bool {
         let [path, argv, _] = self.args;
         let name = c::bytes(core::ptr::with_exposed_provenance(path));
         if !cannot_preload(name, true) {
-            return;
+            return false;
         }
-        let Some(tracer) = agent::beside(b"parrot-trace") else { return };
+        let Some(tracer) = agent::beside(b"parrot-trace") else { return false };
         let place = arg(AT_FDCWD);
         let file = at(tracer.get().as_ptr());
         let may = memory::raw(Sysno::faccessat, [place, file, arg(libc::X_OK), 0, 0, 0]);
-        let Some(ns) = namespace::get() else { return };
-        if may.is_err() || agent::prepare(ns.session).is_err() {
-            return;
+        let Some(ns) = namespace::get() else { return false };
+        if may.is_err() || agent::ensure(ns.session).is_err() {
+            return false;
         }
-        let _ = self.traced(tracer.get(), ns.session, path, argv);
+        self.traced(tracer.get(), ns.session, path, argv).is_some()
     }
 
     /// `parrot-trace --session DIR --argv0 ARGV0 -- PATH ARGUMENTS…`
@@ -177,9 +195,16 @@ impl Launch {
 /// Whether an `LD_PRELOAD` entry names this library, under any directory.
 fn names_us(entry: *const c_char) -> bool {
     let words = c::bytes(entry).get(b"LD_PRELOAD=".len()..).unwrap_or_default();
-    words
-        .split(|&b| b == b':' || b == b' ')
-        .any(|word| word.rsplit(|&b| b == b'/').next() == Some(b"libparrot.so".as_slice()))
+    words.split(separates).any(is_us)
+}
+
+/// What separates the words of `LD_PRELOAD`.
+const fn separates(byte: &u8) -> bool {
+    matches!(*byte, b':' | b' ')
+}
+
+fn is_us(word: &[u8]) -> bool {
+    word.rsplit(|&b| b == b'/').next() == Some(b"libparrot.so".as_slice())
 }
 
 /// Whether the new program must be told of the session: this one uses it, or has a mountlist of
