@@ -221,10 +221,21 @@ impl Guest {
     }
 }
 
-/// Output with the names of this run replaced by the variables that hold them.
+/// Output with the names of this run replaced by the variables that hold them. Tools put a name into
+/// quotes when it has a colon, which only the remote one has: those go.
 fn plain_text(run: &Run, root: &str, session: &Session) -> String {
     let local = session.local().display().to_string();
-    run.out().replace(root, "$R").replace(&local, "$L")
+    let text = run.out().replace(root, "$R").replace(&local, "$L");
+    let mut plain = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("'$R") {
+        plain.push_str(before);
+        plain.push_str("$R");
+        let (name, behind) = after.split_once('\'').unwrap_or((after, ""));
+        plain.push_str(name);
+        rest = behind;
+    }
+    plain + rest
 }
 
 /// The steps of a text: lines, with those that start with a blank joined to the one before.

@@ -1,5 +1,6 @@
 //! Real Chirp servers on loopback: ours and Debian's.
 
+use std::fs::{File, FileTimes};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -14,7 +15,7 @@ use crate::dir::TempDir;
 use crate::programs;
 
 /// What everybody who comes from this machine may do in an exported directory.
-pub const ACL: &str = "unix:* rwlda\nhostname:localhost rwlda\naddress:127.0.0.1 rwlda\n";
+pub const ACL: &str = "unix:* rwldax\nhostname:localhost rwldax\naddress:127.0.0.1 rwldax\n";
 /// How long a server may take to answer its first connection.
 const START: Duration = Duration::from_secs(15);
 
@@ -59,7 +60,7 @@ impl Server {
         seal(export);
         // A port that the kernel gives is free: servers that probe by counting would meet each other.
         let port = if port == 0 && make == Make::Debian { free_port() } else { port };
-        let log = std::fs::File::create(work.path().join("log")).unwrap();
+        let log = File::create(work.path().join("log")).unwrap();
         let mut command = command(make, export, port, work.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         command.process_group(0).current_dir(work.path());
@@ -203,7 +204,13 @@ pub fn free_port() -> u16 {
 ///
 /// When a directory cannot be read or written.
 pub fn seal(dir: &Path) {
+    // A list more is no change that anybody should see.
+    let before = std::fs::metadata(dir).unwrap();
     std::fs::write(dir.join(".__acl"), ACL).unwrap();
+    let times = FileTimes::new()
+        .set_accessed(before.accessed().unwrap())
+        .set_modified(before.modified().unwrap());
+    File::open(dir).unwrap().set_times(times).unwrap();
     for entry in std::fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {

@@ -97,6 +97,16 @@ impl Session {
         self.dir.path().join("session")
     }
 
+    /// The directories of this session's agents: `parrot.UID/KEY`, one for each set of rules.
+    #[must_use]
+    pub fn agents(&self) -> Vec<PathBuf> {
+        let below = |dir: &Path| {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        below(&self.directory()).iter().flat_map(|users| below(users)).collect()
+    }
+
     /// The environment that every guest starts with, and nothing else.
     #[must_use]
     pub fn clean(&self, program: &Path) -> Command {
@@ -191,9 +201,9 @@ impl Session {
             return Vec::new();
         }
         let agent = programs::bin_dir().join("parrot-agent");
-        if self.technique == Technique::Preload && agent.exists() {
+        for dir in self.agents().into_iter().filter(|_| agent.exists()) {
             let mut stop = self.clean(&agent);
-            stop.arg("--stop").arg(self.directory());
+            stop.arg("--stop").arg(dir);
             let _ = run::run(&mut stop, Duration::from_secs(10));
         }
         let until = Instant::now() + GOODBYE;
