@@ -46,7 +46,7 @@ impl Guest {
             session = session.mount(rule);
         }
         Self {
-            session: session.env("R", place.root()),
+            session: session.env("R", place.root()).env("M", place.short()),
             reference_session: Session::new(Technique::Native),
             reference: Place::new(PlaceKind::Plain),
             place,
@@ -98,7 +98,7 @@ impl Guest {
         ] {
             let text = format!("set -e; umask 022\n{script}");
             let mut command = self.reference_session.command(&["bash", "-c", &text]);
-            command.env("R", backing).env("L", local).current_dir(backing);
+            command.env("R", backing).env("M", backing).env("L", local).current_dir(backing);
             let _ = self.reference_session.run_command(&mut command).code(0);
         }
         self.place.settle();
@@ -114,7 +114,7 @@ impl Guest {
     #[must_use]
     pub fn run_reference(&self, script: &str) -> Run {
         let mut command = self.reference_session.command(&self.words(script));
-        command.env("R", self.reference.root());
+        command.env("R", self.reference.root()).env("M", self.reference.root());
         self.reference_session.run_command(&mut command)
     }
 
@@ -225,7 +225,7 @@ impl Guest {
 /// quotes when it has a colon, which only the remote one has: those go.
 fn plain_text(run: &Run, root: &str, session: &Session) -> String {
     let local = session.local().display().to_string();
-    let text = run.out().replace(root, "$R").replace(&local, "$L");
+    let text = run.out().replace(root, "$R").replace("/mnt-place/w", "$R").replace(&local, "$L");
     let mut plain = String::new();
     let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once("'$R") {

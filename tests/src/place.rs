@@ -25,6 +25,7 @@ pub enum PlaceKind {
 pub struct Place {
     kind: PlaceKind,
     root: String,
+    short: String,
     backing: PathBuf,
     mounts: Vec<String>,
     /// The server behind it.
@@ -61,7 +62,13 @@ impl Place {
             }
             (None, _) => export.display().to_string(),
         };
-        Self { kind, root: format!("{top}/w"), backing, mounts, server, _dir: dir }
+        let root = format!("{top}/w");
+        let mut short = root.clone();
+        if server.is_some() {
+            mounts.push(format!("/mnt-place={top}"));
+            "/mnt-place/w".clone_into(&mut short);
+        }
+        Self { kind, root, short, backing, mounts, server, _dir: dir }
     }
 
     /// What kind it is.
@@ -74,6 +81,12 @@ impl Place {
     #[must_use]
     pub fn root(&self) -> &str {
         &self.root
+    }
+
+    /// A name without a colon for the same place, for lists like `PATH`: `$M`.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.short
     }
 
     /// The real directory behind it.

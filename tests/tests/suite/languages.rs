@@ -92,7 +92,7 @@ echo 'def f(): return __file__.rsplit("/", 2)[1]' > $R/lib/pkg/mod.py
 printf 'import sys\nfrom pkg import VALUE\nfrom pkg.mod import f\nprint(VALUE, f(), sys.argv[1:])\n' > $R/main.py"#,
     );
     g.steps(
-        r#"PYTHONPATH=$R/lib /usr/bin/python3 $R/main.py a b
+        r#"PYTHONPATH=$M/lib /usr/bin/python3 $R/main.py a b
 cd $R/lib && /usr/bin/python3 -c 'import pkg.mod; print(pkg.mod.f())'
 cd $R/lib && PYTHONDONTWRITEBYTECODE= /usr/bin/python3 -m pkg.mod && ls pkg && rm -r pkg/__pycache__
 /usr/bin/python3 < $R/main.py 2>&1 | tail -1

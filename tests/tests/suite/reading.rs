@@ -123,7 +123,8 @@ echo $R/d/*/*
 case!(attributes, |g| {
     g.setup(TREE);
     g.steps(
-        r#"stat -c '%n %s %f %h %Y %X %F %a' $R/hello $R/numbers $R/link $R/hard
+        r#"stat -c '%n %s %f %h %Y %F %a' $R/hello $R/numbers $R/link $R/hard
+stat -c '%n %X' $R/hello $R/numbers
 stat -L -c '%n %s %F' $R/link $R/dirlink $R/hello
 stat -c '%n %F %a' $R/d $R/empty
 stat -c '%N' $R/link $R/dangling

@@ -8,7 +8,7 @@ case!(redirections, |g| {
     g.setup(TREE);
     g.steps(
         r#"cat < $R/hello > $R/out 2> $R/err; cat $R/out $R/err
-cat $R/missing 2> $R/err; sed "s,$R,ROOT," $R/err; rm $R/err
+cat $R/missing 2> $R/err; cat $R/err; rm $R/err
 { echo a; echo b; } > $R/out; cat $R/out
 { cat; echo end; } < $R/d/text >> $R/out; cat $R/out
 while read -r line; do echo "[$line]"; done < $R/d/text
