@@ -76,7 +76,7 @@ impl Follow {
         self.streak = self.streak.saturating_add(1);
         match &mut self.held {
             Some(held) => held.fresh = true,
-            None if self.streak >= STREAK => self.hold(tid),
+            None if self.streak == STREAK => self.hold(tid),
             None => {}
         }
     }

@@ -18,7 +18,7 @@ use crate::worker::Gate;
 use crate::{holes, log, memory, os};
 use parrot_common::guest::Forget;
 use parrot_common::mountlist::{RuleKind, Table};
-use parrot_common::shadow::{Kind, parse_link, served_mode};
+use parrot_common::shadow::{Kind, parse_link};
 use parrot_common::syscall::TABLE;
 use parrot_common::{Errno, FdClass, Guest, Opened};
 use std::fs;
@@ -162,7 +162,8 @@ impl Tracee<'_> {
         }
     }
 
-    /// A copy of the guest's descriptor.
+    /// A copy of the guest's descriptor. Fails where the kernel is old or the process's first thread
+    /// has ended; the guest itself must be asked then.
     pub(crate) fn copy(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let pidfd = self.process.pidfd().map_err(|e| errno(&e))?;
         os::pidfd_getfd(&pidfd, fd).map_err(|e| errno(&e))
@@ -173,7 +174,7 @@ impl Tracee<'_> {
         let armed = self.process.armed.lock().clone();
         args.iter().any(|&arg| {
             let fd = i32::try_from(arg).is_ok_and(|fd| {
-                armed.knows(fd) && look(self.tid, fd, self.session) != FdClass::Plain
+                armed.knows(fd) && self.process.look(self.tid, fd, self.session) != FdClass::Plain
             });
             fd || text(self.tid, arg).is_some_and(|text| {
                 let found = table.lookup(text.as_bytes());
@@ -238,11 +239,11 @@ impl Guest for Tracee<'_> {
 
     fn fd_class(&mut self, fd: i32) -> FdClass {
         let known = self.process.armed.lock().knows(fd);
-        if known { look(self.tid, fd, self.session) } else { FdClass::Plain }
+        if known { self.process.look(self.tid, fd, self.session) } else { FdClass::Plain }
     }
 
     fn known_fd(&mut self, fd: i32) -> Option<FdClass> {
-        self.process.armed.lock().knows(fd).then(|| look(self.tid, fd, self.session))
+        self.process.armed.lock().knows(fd).then(|| self.process.look(self.tid, fd, self.session))
     }
 
     fn cwd_class(&mut self) -> FdClass {
@@ -317,7 +318,14 @@ impl Guest for Tracee<'_> {
     }
 
     fn seek(&mut self, fd: i32, offset: i64, whence: i32) -> Result<i64, Errno> {
-        os::seek(&self.copy(fd)?, offset, whence).map_err(|e| errno(&e))
+        if let Ok(copy) = self.copy(fd) {
+            return os::seek(&copy, offset, whence).map_err(|e| errno(&e));
+        }
+        let offset = usize::try_from(offset.cast_unsigned()).map_err(|_| Errno::EINVAL)?;
+        let whence = whence.unsigned_abs() as usize;
+        let args = [fd.unsigned_abs() as usize, offset, whence, 0, 0, 0];
+        let at = Errno::check(self.call(libc::SYS_lseek, args))?;
+        i64::try_from(at).map_err(|_| Errno::EOVERFLOW)
     }
 
     fn umask(&mut self) -> u32 {
@@ -328,7 +336,13 @@ impl Guest for Tracee<'_> {
 
     fn fd_flags(&mut self, fd: i32) -> Result<i32, Errno> {
         use std::os::fd::AsRawFd;
-        os::flags(self.copy(fd)?.as_raw_fd()).map_err(|e| errno(&e))
+        if let Ok(copy) = self.copy(fd) {
+            return os::flags(copy.as_raw_fd()).map_err(|e| errno(&e));
+        }
+        let get = libc::F_GETFL.unsigned_abs() as usize;
+        let args = [fd.unsigned_abs() as usize, get, 0, 0, 0, 0];
+        let flags = Errno::check(self.call(libc::SYS_fcntl, args))?;
+        i32::try_from(flags).map_err(|_| Errno::EINVAL)
     }
 
     fn pid(&mut self) -> i32 {
@@ -352,7 +366,7 @@ impl Guest for Tracee<'_> {
         }
         name.extend(path);
         name.push(0);
-        match os::mode_of(&name, true).map_err(|e| errno(&e)) {
+        match os::mode_of(libc::AT_FDCWD, &name, true).map_err(|e| errno(&e)) {
             Err(missing @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => Some(Err(missing)),
             _ => Some(Ok(())),
         }
@@ -366,21 +380,6 @@ fn link(tid: i32, which: &str) -> Result<Vec<u8>, Errno> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Errno::EBADF),
         Err(e) => Err(errno(&e)),
     }
-}
-
-/// The class of a descriptor of a thread, looked up.
-pub(crate) fn look(tid: i32, fd: i32, session: &[u8]) -> FdClass {
-    let Ok(text) = link(tid, &format!("fd/{fd}")) else { return FdClass::Plain };
-    let Some((id, kind)) = parse_link(&text, session) else { return FdClass::Plain };
-    let writable = if kind == Kind::Served {
-        // The kernel's own descriptor of a served shadow is always for writing.
-        served_mode(id) != libc::O_RDONLY
-    } else {
-        // The permission bits of the link are the access mode of the descriptor.
-        let path = format!("/proc/{tid}/fd/{fd}\0");
-        os::mode_of(path.as_bytes(), false).unwrap_or(0) & libc::S_IWUSR != 0
-    };
-    FdClass::Shadow { id, kind, writable }
 }
 
 /// An argument as text, if it is an address of one: for messages.

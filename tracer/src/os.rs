@@ -61,15 +61,14 @@ pub(crate) fn seek(fd: &OwnedFd, offset: i64, whence: i32) -> io::Result<i64> {
 }
 
 /// `stat` (or with `follow` = false `lstat`) of a path that ends with a zero byte: the mode.
-pub(crate) fn mode_of(path: &[u8], follow: bool) -> io::Result<u32> {
+pub(crate) fn mode_of(dir: RawFd, path: &[u8], follow: bool) -> io::Result<u32> {
     if path.last() != Some(&0) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
     let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
     // SAFETY: the path is terminated (checked), the buffer is a stat.
-    let value =
-        unsafe { libc::fstatat(libc::AT_FDCWD, path.as_ptr().cast(), stat.as_mut_ptr(), flags) };
+    let value = unsafe { libc::fstatat(dir, path.as_ptr().cast(), stat.as_mut_ptr(), flags) };
     if value != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -1,10 +1,14 @@
 //! What the tracer knows of a guest process, shared by its threads and by workers.
 
 use crate::filter::Level;
+use crate::os;
 use parking_lot::Mutex;
-use parrot_common::shadow::Kind;
+use parrot_common::shadow::{Kind, parse_link, served_mode};
+use parrot_common::{FdClass, sys};
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +30,8 @@ pub(crate) struct Process {
     /// The process may see other files under a name than the tracer does (chroot, namespaces).
     pub(crate) own_root: AtomicBool,
     pidfd: Mutex<Option<Arc<OwnedFd>>>,
+    /// `/proc/TGID/fd`, kept open.
+    fds: Mutex<Option<Arc<File>>>,
 }
 
 /// The descriptor numbers of a process that stop, see [`crate::filter`].
@@ -54,6 +60,7 @@ impl Process {
             plain_cwd: AtomicBool::new(false),
             own_root: AtomicBool::new(false),
             pidfd: Mutex::new(None),
+            fds: Mutex::new(None),
         }
     }
 
@@ -66,16 +73,65 @@ impl Process {
         child
     }
 
+    /// The class of a descriptor, looked up by one of the threads.
+    pub(crate) fn look(&self, tid: i32, fd: i32, session: &[u8]) -> FdClass {
+        let by_leader = self.fd_dir().ok().and_then(|dir| look_in(&dir, fd, session));
+        // A leader that has ended before its threads shows no descriptors any more.
+        let found = match by_leader {
+            None if tid != self.tgid => {
+                open_dir(tid).ok().and_then(|dir| look_in(&dir, fd, session))
+            }
+            other => other,
+        };
+        found.unwrap_or(FdClass::Plain)
+    }
+
+    /// The directory of the process's descriptors.
+    fn fd_dir(&self) -> std::io::Result<Arc<File>> {
+        let mut slot = self.fds.lock();
+        if let Some(dir) = &*slot {
+            return Ok(Arc::clone(dir));
+        }
+        let dir = Arc::new(open_dir(self.tgid)?);
+        *slot = Some(Arc::clone(&dir));
+        Ok(dir)
+    }
+
     /// A descriptor of the process, to duplicate its descriptors with.
     pub(crate) fn pidfd(&self) -> std::io::Result<Arc<OwnedFd>> {
         let mut slot = self.pidfd.lock();
         if let Some(fd) = &*slot {
             return Ok(Arc::clone(fd));
         }
-        let fd = Arc::new(crate::os::pidfd_open(self.tgid)?);
+        let fd = Arc::new(os::pidfd_open(self.tgid)?);
         *slot = Some(Arc::clone(&fd));
         Ok(fd)
     }
+}
+
+/// The directory of a thread's descriptors.
+fn open_dir(tid: i32) -> std::io::Result<File> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    File::options().read(true).custom_flags(flags).open(format!("/proc/{tid}/fd"))
+}
+
+/// The class of a descriptor; `None` when it cannot be told.
+fn look_in(dir: &File, fd: i32, session: &[u8]) -> Option<FdClass> {
+    let name = format!("{fd}\0");
+    let mut text = [0; 4096];
+    let len = sys::readlinkat(dir.as_raw_fd(), name.as_bytes(), &mut text).ok()?;
+    let Some((id, kind)) = parse_link(text.get(..len)?, session) else {
+        return Some(FdClass::Plain);
+    };
+    let writable = if kind == Kind::Served {
+        // The kernel's own descriptor of a served shadow is always for writing.
+        served_mode(id) != libc::O_RDONLY
+    } else {
+        // The permission bits of the link are the access mode of the descriptor.
+        let mode = os::mode_of(dir.as_raw_fd(), name.as_bytes(), false).unwrap_or(0);
+        mode & libc::S_IWUSR != 0
+    };
+    Some(FdClass::Shadow { id, kind, writable })
 }
 
 impl Armed {

@@ -215,7 +215,8 @@ impl Engine {
     /// What these descriptors of a thread are.
     pub(super) fn look_at(&self, tid: i32, fds: &[i32]) -> Vec<(i32, FdClass)> {
         let session = self.plan.ns.session;
-        fds.iter().map(|&fd| (fd, crate::guest::look(tid, fd, session))).collect()
+        let Some(thread) = self.threads.get(&tid) else { return Vec::new() };
+        fds.iter().map(|&fd| (fd, thread.process.look(tid, fd, session))).collect()
     }
 
     /// The descriptors that came with a message.
