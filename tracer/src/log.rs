@@ -19,7 +19,7 @@ use std::time::SystemTime;
 pub(crate) enum Flag {
     /// Every caught call and what became of it.
     Syscall = 1,
-    /// How names were resolved.
+    /// Of these, the calls that carry names.
     Resolve = 2,
     /// Calls that went to the session.
     Remote = 4,

@@ -14,7 +14,8 @@
 //! | `engine`, `worker` | the loop, and threads that may wait for a remote |
 //! | `process`, `follow`, `stats` | tables, the loop's processor, counters |
 //! | `launch`, `attach`, `signals` | the first guest's start; joining a running session; signals |
-//! | `cli`, `rules`, `log`, `refused` | options, mountlist, messages |
+//! | `run`, `cli`, `rules`, `place` | one run: options, mountlist, the session's directory |
+//! | `log`, `refused` | messages |
 
 mod attach;
 mod backend;
@@ -30,6 +31,7 @@ mod launch;
 mod log;
 mod memory;
 mod os;
+mod place;
 mod process;
 mod ptrace;
 mod refused;

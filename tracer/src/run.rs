@@ -6,12 +6,11 @@ use crate::engine::{End, Engine, Plan};
 use crate::launch::Program;
 use crate::log::{self, Flag};
 use crate::signals::{self, Signals};
-use crate::{OWN_FAILURE, attach, filter, os, refused, rules};
+use crate::{OWN_FAILURE, attach, filter, os, place, refused, rules};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parrot_agent::driver::DRIVERS;
 use parrot_agent::session::{Session, SessionConfig, Who, pick_base};
-use parrot_common::client::{MAX_SESSION, session_dir};
 use parrot_common::syscall::TABLE;
 use parrot_common::{Op, Request};
 use std::ffi::{OsStr, OsString};
@@ -130,9 +129,7 @@ fn own(options: &Options) -> Result<ExitCode> {
     let end = engine.run();
     let statistics = options.stats_file.is_some().then(|| statistics(&session));
     let troubles = session.finish();
-    if troubles.is_empty() {
-        remove_session(&session);
-    }
+    place::leave(session.dir());
     report_statistics(options, &engine, statistics.as_deref())?;
     if let Some(failure) = child.failure() {
         let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -149,24 +146,10 @@ fn own(options: &Options) -> Result<ExitCode> {
 /// The session of this run: in a directory of its own, with messages for the user.
 fn open_session(options: &Options, table: &[u8]) -> Result<Session> {
     let base = options.temp_dir.clone().unwrap_or_else(pick_base);
-    let user = nix::unistd::geteuid().as_raw();
-    let mut dir = vec![0; MAX_SESSION];
-    let len = session_dir(base.as_os_str().as_bytes(), user, table, &mut dir);
-    dir.truncate(len);
-    dir.extend(format!(".trace.{}", std::process::id()).bytes());
-    let mut config = SessionConfig::new(OsString::from_vec(dir).into(), table.to_vec());
+    let mut config = SessionConfig::new(place::make(&base, table), table.to_vec());
     config.driver.auth.clone_from(&options.auth);
     config.notify = Some(Arc::new(log::tell));
     Session::open(config).context("cannot start the session")
-}
-
-/// Removes what a session leaves when nothing in it is unsent.
-fn remove_session(session: &Session) {
-    let dir = session.dir();
-    let unsent = std::fs::read_dir(dir.join("r")).is_ok_and(|mut records| records.next().is_some());
-    if !unsent {
-        let _ = std::fs::remove_dir_all(dir);
-    }
 }
 
 /// The session's own counters, as JSON.

@@ -108,8 +108,8 @@ impl Engine {
     /// Does what the handler has decided.
     pub(super) fn carry_out(&mut self, mut call: Call, entry: Entry, outcome: Outcome) {
         let tid = call.tid();
-        if log::on(Flag::Syscall) {
-            self.log_call(&mut call, entry, &outcome);
+        if let Some(flag) = self.wanted_in_log(entry.nr) {
+            self.log_call(flag, &mut call, entry, &outcome);
         }
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         let resumed = match outcome {
@@ -309,12 +309,25 @@ impl Engine {
         }
     }
 
-    fn log_call(&mut self, call: &mut Call, entry: Entry, outcome: &Outcome) {
+    /// Under which subsystem a call is traced: all of them, or those that carry names.
+    fn wanted_in_log(&self, nr: usize) -> Option<Flag> {
+        let name = || {
+            let row = self.rows.get(nr).copied().flatten();
+            row.is_some_and(|row| row.policy == Policy::Path)
+        };
+        match (log::on(Flag::Syscall), log::on(Flag::Resolve)) {
+            (true, _) => Some(Flag::Syscall),
+            (false, true) if name() => Some(Flag::Resolve),
+            _ => None,
+        }
+    }
+
+    fn log_call(&mut self, flag: Flag, call: &mut Call, entry: Entry, outcome: &Outcome) {
         let tid = call.tid();
         let text = self
             .with_guest(call, |guest| guest.describe(entry.nr, &entry.args))
             .unwrap_or_else(|| holes::name(entry.nr));
-        log::line(Flag::Syscall, tid, || match outcome {
+        log::line(flag, tid, || match outcome {
             Outcome::Pass(reason) => format!("{text} passes: {}", reason.text()),
             Outcome::Done(value) => format!("{text} = {value}"),
             Outcome::Fail(errno) => format!("{text} fails: {errno}"),
