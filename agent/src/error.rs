@@ -13,7 +13,9 @@ use std::fmt;
 pub enum Kind {
     /// The server answered with an error that has an errno of its own.
     Remote(Errno),
-    /// No such host, no route.
+    /// The name of the host does not exist.
+    NoHost,
+    /// No way to the host, or nobody who could tell its address.
     Unreachable,
     /// The server refused the connection.
     Refused,
@@ -138,6 +140,7 @@ impl Error {
     pub const fn errno(&self) -> Errno {
         match self.kind {
             Kind::Remote(errno) | Kind::Policy(errno) | Kind::Local(errno) => errno,
+            Kind::NoHost => Errno::ENOENT,
             Kind::Unreachable => Errno::EHOSTUNREACH,
             Kind::Refused => Errno::ECONNREFUSED,
             Kind::Disconnected => Errno::EIO,
@@ -165,7 +168,8 @@ impl fmt::Display for Error {
                 return write!(f, "{} {}: on this machine: {errno}", self.operation, self.target);
             }
             Kind::Policy(_) => "the mountlist does not allow it",
-            Kind::Unreachable => "no such host, or no way to it",
+            Kind::NoHost => "no such host",
+            Kind::Unreachable => "no way to the host",
             Kind::Refused => "connection refused",
             Kind::Disconnected => "the connection was lost",
             Kind::TimedOut => "no answer in time",

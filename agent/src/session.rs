@@ -67,7 +67,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,12 +119,27 @@ struct Core {
 struct Teller {
     log: Mutex<Option<File>>,
     notify: Notify,
+    /// What the user was told last, and when.
+    told: Mutex<Option<(String, Instant)>>,
 }
+
+/// The same thing is said to the user once in this time.
+const REPEAT: Duration = Duration::from_secs(30);
 
 impl Teller {
     /// Adds a line to the log, and tells the user.
     fn tell(&self, text: &str) {
         self.log(0, text);
+        self.notify(text);
+    }
+
+    /// Tells the user, unless it was just said.
+    fn notify(&self, text: &str) {
+        let mut told = self.told.lock();
+        if told.as_ref().is_some_and(|(old, at)| old == text && at.elapsed() < REPEAT) {
+            return;
+        }
+        *told = Some((text.to_owned(), Instant::now()));
         (self.notify)(text);
     }
 
@@ -162,7 +177,7 @@ impl Session {
         let table = Table::from_bytes(Vec::leak(table)).context("this is no compiled mountlist")?;
         let used = || format!("cannot use {}", dir.display());
         let store = Store::open(&dir).with_context(used)?;
-        let events = Events::new(&dir).context("inotify")?;
+        let events = Events::new().context("inotify")?;
         survive_lease_breaks();
         let options = File::options().append(true).create(true).mode(0o600).clone();
         let core = Arc::new(Core {
@@ -180,6 +195,7 @@ impl Session {
             stats: stats::Stats::new(),
             clock: AtomicU64::new(0),
             teller: Arc::new(Teller {
+                told: Mutex::default(),
                 log: Mutex::new(options.open(dir.join("log")).ok()),
                 notify: notify.unwrap_or_else(|| Arc::new(|_| {})),
             }),
@@ -284,7 +300,7 @@ impl Core {
             Halt::Error(error) => {
                 if error.is_noteworthy() {
                     self.log(who.pid, &error.to_string());
-                    (self.teller.notify)(&error.to_string());
+                    self.teller.notify(&error.to_string());
                 }
                 if error.is_transient() {
                     self.end_program(who, request);
@@ -364,7 +380,7 @@ impl Core {
         let flag = |index: usize| args.get(index).is_some_and(|&arg| arg != 0);
         let word = |index: usize| args.get(index).copied().unwrap_or(0);
         let half = |index: usize| u32::try_from(word(index) & 0xffff_ffff).unwrap_or(0);
-        if request.id == 0 && !matches!(op, Op::Hello | Op::Log | Op::Stats) {
+        if request.id == 0 && !matches!(op, Op::Hello | Op::Log | Op::Stats | Op::Pause) {
             self.settle(request);
         }
         match op {
@@ -395,6 +411,10 @@ impl Core {
             Op::Exec => self.exec(name, b, flag(0), out),
             Op::SyncAll => self.sync_all(),
             Op::Stats => data_reply(self.statistics().to_string().as_bytes(), out),
+            Op::Pause => {
+                std::thread::sleep(Duration::from_millis(word(0).min(1000)));
+                Ok(EMPTY)
+            }
             Op::Log => {
                 self.log(who.pid, &String::from_utf8_lossy(a));
                 if flag(0) {

@@ -176,6 +176,8 @@ ops! {
     /// `lseek` with SEEK_END, SEEK_DATA or SEEK_HOLE on served shadow `id`: `args[0]` = offset,
     /// `args[1]` = whence. Reply: value = the absolute offset.
     Seek = 46;
+    /// Waits `args[0]` milliseconds, if this session may be waited for.
+    Pause = 47;
 }
 
 /// A request, see [`Op`] for the meaning of the fields in each operation.

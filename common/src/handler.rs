@@ -12,6 +12,7 @@ mod dir;
 mod exec;
 mod fd;
 mod link;
+mod lock;
 mod map;
 mod open;
 mod path;

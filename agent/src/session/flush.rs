@@ -225,6 +225,7 @@ impl Core {
         self.write_record(node, current, None)?;
         node.writable.store(true, Ordering::Release);
         self.writers.lock().insert(current.id, Arc::clone(node));
+        self.events.watch_file(current.id, &self.store.complete_path(current.id));
         work.upload = Some(upload);
         Ok(())
     }
@@ -235,6 +236,7 @@ impl Core {
         node.writable.store(false, Ordering::Release);
         if let Some(current) = &work.current {
             self.writers.lock().remove(&current.id);
+            self.events.unwatch_file(current.id);
             let _ = fs::remove_file(self.store.record_path(current.id));
         }
     }

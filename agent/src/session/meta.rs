@@ -246,8 +246,13 @@ impl Core {
                 found.mount.allow(right)?;
             }
         }
-        if mode & 7 != 0 && !attr.is_symlink() {
-            found.mount.driver.access(wire(&found.path), mode & 7)?;
+        // Whether it is a program says its mode: the rights of most servers' lists have no word
+        // for it.
+        if mode & 1 != 0 && attr.is_file() && attr.mode & 0o111 == 0 {
+            return Err(Errno::EACCES.into());
+        }
+        if mode & 6 != 0 && !attr.is_symlink() {
+            found.mount.driver.access(wire(&found.path), mode & 6)?;
         }
         Ok(EMPTY)
     }

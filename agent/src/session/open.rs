@@ -395,6 +395,10 @@ impl Core {
         {
             return self.hand_served(&served, want).map(Opened::Done);
         }
+        if trusted && work.current.is_some() && self.is_same(found, &work) {
+            self.stats.reused();
+            return self.hand_over(&work, want).map(Opened::Done);
+        }
         let fetched = SystemTime::now();
         let epoch = mount.server.cache.epoch();
         let (handle, attr) = match mount.driver.open(wire(&found.path), want.remote(), 0) {
@@ -406,10 +410,6 @@ impl Core {
             return Ok(Opened::Again);
         }
         *node.last.lock() = attr;
-        if trusted && work.current.is_some() && work.valid.is_some_and(|v| v.matches(&attr)) {
-            self.stats.reused();
-            return self.hand_over(&work, want).map(Opened::Done);
-        }
         if attr.size <= self.limits.complete_limit {
             self.fill_current(node, &mut work, handle.as_ref(), attr, fetched)?;
             return self.hand_over(&work, want).map(Opened::Done);
@@ -426,6 +426,16 @@ impl Core {
             }
         };
         self.hand_served(&served, want).map(Opened::Done)
+    }
+
+    /// Whether the current shadow is the version that the server has now: one request, and no open
+    /// on the server.
+    fn is_same(&self, found: &Found, work: &Work) -> bool {
+        let mount = &found.mount;
+        let epoch = mount.server.cache.epoch();
+        let Ok(attr) = mount.driver.stat(wire(&found.path), true) else { return false };
+        mount.server.cache.answer(&found.path, Some(attr), epoch);
+        work.valid.is_some_and(|valid| valid.matches(&attr))
     }
 
     /// Gets attributes and bytes of a small file in one go.

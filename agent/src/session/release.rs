@@ -2,9 +2,10 @@
 //!
 //! Nothing tells that a descriptor was closed by an exit, a `dup2` or a `kill`. Three things help:
 //!
-//! - inotify on `c/` says that somebody closed a complete shadow: the hint to look. It is drained
-//!   before a request that carries a name is answered, so what one program wrote before it ended is
-//!   on the server before the next one asks.
+//! - inotify on a shadow that guests may write says that somebody closed it: the hint to look. It
+//!   is drained before a request that carries a name is answered, so what one program wrote before
+//!   it ended is on the server before the next one asks. (Not on the directory `c/`: the kernel
+//!   would look for watchers at every read of every file in it.)
 //! - a write lease, which the kernel grants only to a shadow's single opener, says that nobody has
 //!   it any more.
 //! - a thread looks at everything now and then: memfds send no events.
@@ -32,14 +33,15 @@ const ROUND: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Events {
     inotify: Inotify,
-    files: WatchDescriptor,
+    /// Shadows that guests may write.
+    files: Mutex<HashMap<WatchDescriptor, ShadowId>>,
     dirs: Mutex<HashMap<WatchDescriptor, ShadowId>>,
     /// Held from reading events until they are taken note of.
     reading: Mutex<()>,
     /// Shadows that guests may write and that somebody closed.
     closing: Mutex<Closing>,
     any_closing: AtomicBool,
-    /// Other shadows that somebody closed.
+    /// Shadows that are their node's no more.
     released: Mutex<HashSet<ShadowId>>,
 }
 
@@ -58,15 +60,10 @@ impl Closing {
 }
 
 impl Events {
-    pub(super) fn new(dir: &Path) -> nix::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let files = inotify.add_watch(
-            &dir.join("c"),
-            AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CLOSE_NOWRITE,
-        )?;
+    pub(super) fn new() -> nix::Result<Self> {
         Ok(Self {
-            inotify,
-            files,
+            inotify: Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?,
+            files: Mutex::default(),
             dirs: Mutex::default(),
             reading: Mutex::default(),
             closing: Mutex::default(),
@@ -81,6 +78,26 @@ impl Events {
         let mut dirs = self.dirs.lock();
         if let Ok(watch) = self.inotify.add_watch(path, AddWatchFlags::IN_DELETE_SELF) {
             dirs.insert(watch, id);
+        }
+    }
+
+    /// Asks to be told when somebody who could write a shadow closes it.
+    pub(super) fn watch_file(&self, id: ShadowId, path: &Path) {
+        // Without a watch (there is a limit for each user) the keeper finds out, later.
+        let mut files = self.files.lock();
+        if let Ok(watch) = self.inotify.add_watch(path, AddWatchFlags::IN_CLOSE_WRITE) {
+            files.insert(watch, id);
+        }
+    }
+
+    /// Nobody can write the shadow any more.
+    pub(super) fn unwatch_file(&self, id: ShadowId) {
+        let mut files = self.files.lock();
+        let watch = files.iter().find_map(|(watch, known)| (*known == id).then_some(*watch));
+        if let Some(watch) = watch {
+            files.remove(&watch);
+            // It is gone when the file is.
+            let _ = self.inotify.rm_watch(watch);
         }
     }
 
@@ -113,7 +130,8 @@ impl Core {
             self.events.any_closing.store(true, Ordering::Release);
             return;
         }
-        if event.wd != self.events.files {
+        let file = self.events.files.lock().get(&event.wd).copied();
+        let Some(id) = file else {
             if event.mask.intersects(AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_IGNORED) {
                 let dir = self.events.dirs.lock().remove(&event.wd);
                 if let Some(id) = dir {
@@ -121,19 +139,13 @@ impl Core {
                 }
             }
             return;
-        }
-        let name = event.name.as_ref().and_then(|name| name.to_str());
-        let Some(id) = name.and_then(|name| u64::from_str_radix(name, 16).ok()) else { return };
+        };
         let node = self.writers.lock().get(&id).cloned();
-        match node {
-            Some(node) if event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) => {
-                self.events.closing.lock().push(node);
-                self.events.any_closing.store(true, Ordering::Release);
-            }
-            Some(_) => {}
-            None => {
-                self.events.released.lock().insert(id);
-            }
+        if let Some(node) = node
+            && event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE)
+        {
+            self.events.closing.lock().push(node);
+            self.events.any_closing.store(true, Ordering::Release);
         }
     }
 
@@ -235,6 +247,7 @@ impl Core {
                 continue;
             }
             if self.store.is_held(id) {
+                self.release_later(id);
                 continue;
             }
             self.objects.write().remove(&id);

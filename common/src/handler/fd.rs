@@ -80,6 +80,11 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let FdClass::Shadow { id, kind, .. } = class else {
             return Outcome::Pass(Reason::PlainFd);
         };
+        if kind == Kind::Served
+            && let Some(outcome) = self.lock(a, id)
+        {
+            return outcome;
+        }
         match a.int(1) {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => Outcome::Watch(Watch::NewFd(class)),
             libc::F_GETFL if kind == Kind::Served => match self.guest.fd_flags(a.int(0)) {

@@ -3,6 +3,7 @@
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
 use parrot_chirp::wire::DEFAULT_PORT;
+use parrot_common::Errno;
 use std::time::Duration;
 
 /// How to log in. The methods that need no secret of their own.
@@ -53,9 +54,13 @@ impl ChirpConfig {
     /// # Errors
     /// No host, a port that is no number, or only login methods that this driver does not have.
     pub(super) fn new(host: &str, config: &Config) -> Result<Self> {
+        if !host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[') {
+            // Programs look for `.git` and the like in every directory above their own.
+            return Err(Error::remote(Errno::ENOENT, "connect", format!("chirp://{host}")));
+        }
         let (name, port) = split(host).ok_or_else(|| {
             let cause = "a server is HOST, HOST:PORT, ADDRESS or [ADDRESS]:PORT";
-            Error::new(Kind::Unreachable, "connect", format!("chirp://{host}"), cause)
+            Error::new(Kind::NoHost, "connect", format!("chirp://{host}"), cause)
         })?;
         let known = |name: &String| Method::ALL.into_iter().find(|method| method.name() == name);
         let mut methods: Vec<Method> = config.auth.iter().filter_map(known).collect();

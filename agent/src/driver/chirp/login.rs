@@ -49,9 +49,7 @@ fn dial(config: &ChirpConfig) -> Result<TcpStream, Trouble> {
         sent: false,
         cause: cause.into(),
     };
-    let addresses = (config.host.as_str(), config.port)
-        .to_socket_addrs()
-        .map_err(|error| unreachable(format!("the name does not resolve: {error}")))?;
+    let addresses = (config.host.as_str(), config.port).to_socket_addrs().map_err(unresolved)?;
     let deadline = Instant::now() + config.connect_timeout;
     let mut trouble = unreachable("the name has no address".to_owned());
     for address in addresses {
@@ -61,6 +59,13 @@ fn dial(config: &ChirpConfig) -> Result<TcpStream, Trouble> {
         }
     }
     Err(trouble)
+}
+
+/// A name that does not exist, or nobody to ask: the resolver's words are all that tells.
+fn unresolved(error: io::Error) -> Trouble {
+    let text = error.to_string();
+    let kind = if text.contains("Temporary failure") { Kind::Unreachable } else { Kind::NoHost };
+    Trouble::Broken { kind, sent: false, cause: text.into() }
 }
 
 fn try_address(
