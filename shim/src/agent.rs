@@ -82,7 +82,10 @@ pub(crate) fn prepare(session: &[u8]) -> Result<(), Errno> {
         return Ok(());
     }
     let mut name = Text::<4096>::new();
-    name.put(session).put(b"/rules.").number(u64::from(sys::getpid().unsigned_abs())).put(b"\0");
+    // Threads and processes may do this at the same time, each with its own file.
+    let (pid, tid) = (sys::getpid().unsigned_abs(), sys::gettid().unsigned_abs());
+    name.put(session).put(b"/rules.").number(u64::from(pid)).put(b".");
+    name.number(u64::from(tid)).put(b"\0");
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
     let fd = sys::openat(libc::AT_FDCWD, name.get(), flags, 0o600)?;
     let table = namespace::get().map_or(b"".as_slice(), |ns| ns.table.bytes());
