@@ -88,6 +88,28 @@ $R/use $R/lib/missing.so
     );
 });
 
+/// `LD_LIBRARY_PATH` into a remote place. The loader's own opens are seen by the tracer only.
+fn library_path(kind: PlaceKind) {
+    let g = Guest::new(Technique::Trace, kind);
+    g.setup(
+        r#"echo 'int answer(void) { return 42; }' > $L/lib.c
+echo 'int answer(void); int main(void) { return answer(); }' > $L/use.c
+gcc -shared -fPIC -o $R/libanswer.so $L/lib.c && gcc -o $R/use $L/use.c -L$R -lanswer"#,
+    );
+    g.steps("LD_LIBRARY_PATH=$M $R/use\ncd $R && LD_LIBRARY_PATH=. ./use\n");
+    g.finish();
+}
+
+#[test]
+fn library_path_ours() {
+    library_path(PlaceKind::Ours);
+}
+
+#[test]
+fn library_path_mapped() {
+    library_path(PlaceKind::Mapped);
+}
+
 case!(fixed_programs, fixed, |g| {
     g.setup(TOOLS);
     g.steps(
