@@ -100,7 +100,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) session: Option<PathBuf>,
 
-    /// The program's argv[0], if it is not its name.
+    /// The program's zeroth argument, if it is not its name.
     #[arg(long, value_name = "NAME", hide = true)]
     pub(crate) argv0: Option<OsString>,
 
