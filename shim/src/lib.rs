@@ -16,14 +16,14 @@
 //!   the design names), no exit (but for a mountlist that is wrong);
 //! - original functions or raw system calls only, never an interposed name;
 //! - the guest's errno, signal mask and descriptors stay as they are;
-//! - nothing is allocated; memory of a call comes from mapped slots ([`guard`]);
+//! - nothing is allocated; memory of a call comes from mapped slots (`guard`);
 //! - a local name or descriptor takes no lock and makes no further system call.
 //!
 //! # Safety
 //!
 //! Hooks are `extern "C"` functions that get the program's pointers. They hand them on to the
-//! real function or to the handlers, which read them through [`memory`]; where a hook must look
-//! at memory itself it does what libc would do. The functions of [`c`] that take pointers are
+//! real function or to the handlers, which read them through `memory`; where a hook must look
+//! at memory itself it does what libc would do. The functions of `c` that take pointers are
 //! declared safe for that reason: the promise is the calling program's, as it is libc's.
 #![no_std]
 #![deny(
