@@ -118,7 +118,11 @@ static void on_name(const char *op, const char *name, const char *other) {
     else if (!strcmp(op, "mkdir")) result(mkdir(name, (mode_t)strtol(other, NULL, 8)));
     else if (!strcmp(op, "rmdir")) result(rmdir(name));
     else if (!strcmp(op, "unlink")) result(unlink(name));
-    else if (!strcmp(op, "rename")) result(rename(name, other));
+    else if (!strcmp(op, "rename")) {
+        /* A stock server keeps a list in every directory: none can be replaced by a rename. */
+        if (getenv("OPS_STOCK") != NULL && stat(other, &about) == 0 && S_ISDIR(about.st_mode)) printf("not tried\n");
+        else result(rename(name, other));
+    }
     else if (!strcmp(op, "link")) result(link(name, other));
     else if (!strcmp(op, "symlink")) result(symlink(name, other));
     else if (!strcmp(op, "access")) result(access(name, atoi(other)));

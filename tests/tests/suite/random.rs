@@ -9,7 +9,8 @@ fn compare(g: &Guest, link: Link, seed: u64, count: usize) {
     let path = g.session.directory().with_file_name(format!("ops-{seed}"));
     std::fs::write(&path, script(seed, count)).unwrap();
     g.setup("rm -rf $R/t; mkdir $R/t");
-    g.same(&format!("{program} {} $R/t; echo \"seed {seed}\"", path.display()));
+    let stock = if g.is_debian() { "export OPS_STOCK=1;" } else { "" };
+    g.same(&format!("{stock} {program} {} $R/t; echo \"seed {seed}\"", path.display()));
 }
 
 case!(operations, |g| {

@@ -173,7 +173,7 @@ fn bad_port() {
     fails(
         "bad port",
         "127.0.0.1:99999",
-        &["No such file or directory", "Invalid argument", "Connection refused", TIMED_OUT],
+        &["No such file or directory", "Invalid argument", "No route to host", TIMED_OUT],
     );
 }
 
