@@ -43,6 +43,15 @@ impl Entry {
             Age::Within(limit) => !self.stale && self.at.elapsed() < limit,
         }
     }
+
+    /// Whether this is a directory to pass through: a change of its entries does not matter.
+    fn is_passage(&self, age: Age) -> bool {
+        let fresh = match age {
+            Age::Any | Age::Forever => true,
+            Age::Within(limit) => self.at.elapsed() < limit,
+        };
+        fresh && self.attr.is_some_and(|attr| attr.is_dir())
+    }
 }
 
 /// Attributes by server path (`""` is the root).
@@ -69,6 +78,17 @@ impl AttrCache {
         entries.get(path).filter(|entry| entry.is_fresh(age)).map(|entry| entry.attr)
     }
 
+    /// Whether a name and all between `root` and it are directories to pass through.
+    #[must_use]
+    pub fn is_passage(&self, root: usize, path: &[u8], age: Age) -> bool {
+        let entries = self.entries.read();
+        let ends = path.iter().enumerate().filter(|&(at, &b)| b == b'/' && at > root);
+        ends.map(|(at, _)| at).chain([path.len()]).all(|end| {
+            let part = path.get(..end).unwrap_or_default();
+            part.len() <= root || entries.get(part).is_some_and(|entry| entry.is_passage(age))
+        })
+    }
+
     /// Looks a path up with all directories between `root` and it.
     #[must_use]
     pub fn path(&self, root: usize, path: &[u8], age: Age) -> Path {
@@ -76,8 +96,8 @@ impl AttrCache {
         let fresh = |path: &[u8]| entries.get(path).filter(|entry| entry.is_fresh(age));
         let slashes = path.iter().enumerate().filter(|&(at, &b)| b == b'/' && at > root);
         for (at, _) in slashes {
-            let parent = fresh(path.get(..at).unwrap_or_default());
-            if !parent.and_then(|entry| entry.attr).is_some_and(|attr| attr.is_dir()) {
+            let parent = entries.get(path.get(..at).unwrap_or_default());
+            if !parent.is_some_and(|entry| entry.is_passage(age)) {
                 return Path::Unknown;
             }
         }

@@ -18,7 +18,7 @@
 //! Events::reading ─▶ Node::work ─▶ Server::nodes ─▶ Node::names ─▶ Node::gone, Node::last
 //!                        │
 //!                        └─▶ everything else: short, and none taken while another is held
-//!                            (objects, writers, mounts, servers, dirs, Events::*, Blocks::fetching)
+//!                            but the journal's (objects, writers, mounts, servers, dirs, Events::*, Blocks::fetching)
 //! ```
 //!
 //! `Node::work` is the only lock held during a request to a server, and it is one file's own. No
@@ -32,6 +32,7 @@ mod exec;
 mod files;
 mod flush;
 mod halt;
+mod journal;
 mod meta;
 mod mount;
 mod node;
@@ -51,6 +52,7 @@ use crate::shadow::{Store, survive_lease_breaks};
 use anyhow::Context;
 use dirs::DirShadow;
 use halt::{Halt, Res};
+use journal::Journal;
 use mount::{Mount, Server};
 use node::{Complete, Node};
 use parking_lot::{Mutex, RwLock};
@@ -108,6 +110,7 @@ struct Core {
     /// Patched copies of programs, by what they were made from.
     programs: Mutex<HashMap<exec::Recipe, PathBuf>>,
     events: Events,
+    journal: Journal,
     stats: stats::Stats,
     clock: AtomicU64,
     teller: Arc<Teller>,
@@ -177,6 +180,7 @@ impl Session {
         let table = Table::from_bytes(Vec::leak(table)).context("this is no compiled mountlist")?;
         let used = || format!("cannot use {}", dir.display());
         let store = Store::open(&dir).with_context(used)?;
+        let journal = Journal::open(&dir).with_context(used)?;
         let events = Events::new().context("inotify")?;
         survive_lease_breaks();
         let options = File::options().append(true).create(true).mode(0o600).clone();
@@ -192,6 +196,7 @@ impl Session {
             writers: Mutex::default(),
             programs: Mutex::default(),
             events,
+            journal,
             stats: stats::Stats::new(),
             clock: AtomicU64::new(0),
             teller: Arc::new(Teller {
@@ -263,7 +268,7 @@ impl Session {
 impl Core {
     /// Removes what a predecessor left, after sending what it had not.
     fn clean(&self) {
-        self.adopt();
+        let kept = self.adopt();
         for name in ["d", "s", "x"] {
             let Ok(entries) = fs::read_dir(self.store.dir().join(name)) else { continue };
             for path in entries.flatten().map(|entry| entry.path()) {
@@ -274,7 +279,8 @@ impl Core {
         }
         let Ok(entries) = fs::read_dir(self.store.dir().join("c")) else { return };
         for entry in entries.flatten() {
-            if !self.store.dir().join("r").join(entry.file_name()).exists() {
+            let id = entry.file_name().to_str().and_then(|name| u64::from_str_radix(name, 16).ok());
+            if id.is_none_or(|id| !kept.contains_key(&id)) {
                 let _ = fs::remove_file(entry.path());
             }
         }

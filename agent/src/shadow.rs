@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! SESSION/c/ID             complete shadows: all bytes of a remote file
-//! SESSION/r/ID             record of a complete shadow that a guest may write (see `flush`)
 //! SESSION/x/ID/BASENAME    a second link to c/ID, for exec
 //! SESSION/d/ID             directory shadows, removed as soon as they are open
 //! SESSION/s/ID             bytes of served files, unlinked as soon as they are open
@@ -29,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The directories of a session directory.
-const DIRS: [&str; 5] = ["c", "r", "x", "d", "s"];
+const DIRS: [&str; 4] = ["c", "x", "d", "s"];
 
 /// The files of a session.
 #[derive(Debug)]
@@ -81,12 +80,6 @@ impl Store {
         self.dir.join("c").join(id_name(id))
     }
 
-    /// The path of a complete shadow's record.
-    #[must_use]
-    pub fn record_path(&self, id: ShadowId) -> PathBuf {
-        self.dir.join("r").join(id_name(id))
-    }
-
     /// Makes a complete shadow, empty, open for reading and writing.
     ///
     /// # Errors
@@ -123,7 +116,6 @@ impl Store {
     pub fn remove(&self, id: ShadowId) {
         // Missing is as good as removed.
         let _ = fs::remove_file(self.complete_path(id));
-        let _ = fs::remove_file(self.record_path(id));
         let _ = fs::remove_dir_all(self.dir.join("x").join(id_name(id)));
     }
 

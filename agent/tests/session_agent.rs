@@ -1,9 +1,5 @@
 //! `parrot-agent`, the process: election, the protocol, its end.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, in their helpers too"
-)]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking, in their helpers too")]
 
 mod session;
 

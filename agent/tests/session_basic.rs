@@ -1,5 +1,4 @@
 //! The session's first duties: names, attributes, reading, writing behind, directories.
-#![allow(clippy::tests_outside_test_module, reason = "an integration test")]
 
 mod session;
 

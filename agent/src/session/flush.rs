@@ -6,13 +6,14 @@
 //! clock tick as an upload began, or that a guest has mapped for writing, is looked through. What
 //! differs is found by the hashes of 64 KiB blocks, so a log that grows is not sent whole again.
 //!
-//! A record (`r/ID`) lies beside every shadow that guests may write: whose it is, and its state at
-//! the last upload. When the agent dies, the next one uploads what the records show as unsent.
+//! The [journal](super::journal) tells of every shadow that guests may write whose it is, and its
+//! state at the last upload. When the agent dies, the next one uploads what is unsent.
 
 use super::Core;
 use super::halt::{Halt, Res};
-use super::mount::wire;
-use super::node::{Complete, Node, Validator, Work};
+use super::journal::{Entries, UNSENT};
+use super::mount::{Server, wire};
+use super::node::{Node, Validator, Work};
 use crate::driver::{OpenFlags, RemoteFile};
 use crate::error::{Error, Kind};
 use parrot_common::Errno;
@@ -79,7 +80,7 @@ impl Stamp {
     /// As a record has it.
     pub(super) fn text(&self) -> String {
         let Self { size, mtime, ctime } = self;
-        format!("{size} {} {} {} {}", mtime.0, mtime.1, ctime.0, ctime.1)
+        format!("{size},{},{},{},{}", mtime.0, mtime.1, ctime.0, ctime.1)
     }
 }
 
@@ -222,7 +223,7 @@ impl Core {
         upload: Upload,
     ) -> Res<()> {
         let Some(current) = &work.current else { return Err(Errno::EIO.into()) };
-        self.write_record(node, current, None)?;
+        self.journal.note(current.id, UNSENT, &node.logical().0)?;
         node.writable.store(true, Ordering::Release);
         self.writers.lock().insert(current.id, Arc::clone(node));
         self.events.watch_file(current.id, &self.store.complete_path(current.id));
@@ -235,17 +236,34 @@ impl Core {
         work.upload = None;
         node.writable.store(false, Ordering::Release);
         if let Some(current) = &work.current {
-            self.writers.lock().remove(&current.id);
             self.events.unwatch_file(current.id);
-            let _ = fs::remove_file(self.store.record_path(current.id));
+            let mut writers = self.writers.lock();
+            writers.remove(&current.id);
+            if let Err(error) = self.journal.end(current.id, writers.is_empty()) {
+                self.tell(&format!("the session's journal: {error}"));
+            }
         }
     }
 
-    fn write_record(&self, node: &Node, current: &Complete, stamp: Option<&Stamp>) -> Res<()> {
-        let (logical, _) = node.logical();
-        let stamp = stamp.map_or_else(|| "-".to_owned(), Stamp::text);
-        let text = [stamp.as_bytes(), b"\n", &logical].concat();
-        Ok(fs::write(self.store.record_path(current.id), text)?)
+    /// Files were renamed or removed: the journal has to know.
+    pub(super) fn journal_names(&self, server: &Server) {
+        let writers: Vec<_> =
+            self.writers.lock().iter().map(|(&id, node)| (id, Arc::clone(node))).collect();
+        for (id, node) in writers {
+            if !std::ptr::eq(Arc::as_ptr(node.server()), server) {
+                continue;
+            }
+            let stamp = node.work.try_lock().and_then(|work| work.upload.as_ref()?.stamp);
+            let state = stamp.map_or_else(|| UNSENT.to_owned(), |stamp| stamp.text());
+            let noted = match node.logical() {
+                // A file without a name must not come back under its old one.
+                (_, true) => self.journal.end(id, false),
+                (name, false) => self.journal.note(id, &state, &name),
+            };
+            if let Err(error) = noted {
+                self.tell(&format!("the session's journal: {error}"));
+            }
+        }
     }
 
     /// Whether a node's shadow may hold what the server has not.
@@ -294,8 +312,7 @@ impl Core {
         for name in node.names.lock().iter() {
             node.server().cache.put(name, Some(attr));
         }
-        let current = Arc::clone(current);
-        self.write_record(node, &current, Some(&stamp))
+        Ok(self.journal.note(current.id, &stamp.text(), &node.logical().0)?)
     }
 
     /// A file handle can be lost with its connection: one more try with a new one, if the name
@@ -365,34 +382,41 @@ impl Core {
         nodes.iter().filter_map(failed).collect()
     }
 
-    /// Sends what a predecessor could not (see the module's text).
-    pub(super) fn adopt(&self) {
-        let Ok(records) = fs::read_dir(self.store.dir().join("r")) else { return };
-        let names = records.flatten().map(|entry| entry.file_name());
-        for name in names.filter_map(|name| name.into_string().ok()) {
-            let Ok(id) = u64::from_str_radix(&name, 16) else { continue };
-            match self.adopt_one(id) {
-                Ok(None) => self.store.remove(id),
-                Ok(Some(name)) => {
+    /// Sends what a predecessor could not (see the module's text); the shadows that are kept.
+    pub(super) fn adopt(&self) -> Entries {
+        let mut left = self.journal.entries().unwrap_or_default();
+        left.retain(|&id, (state, logical)| {
+            let name = String::from_utf8_lossy(logical).into_owned();
+            match self.adopt_one(id, state, logical) {
+                Ok(false) => false,
+                Ok(true) => {
                     self.tell(&format!("{name}: sent what an agent that died had left unsent"));
-                    self.store.remove(id);
+                    false
                 }
-                Err(halt) => self.tell(&format!("shadow {name} of a dead agent: {halt}; kept")),
+                Err(halt) => {
+                    let path = self.store.complete_path(id);
+                    let path = path.display();
+                    self.tell(&format!(
+                        "{name}: unsent data of a dead agent are in {path}: {halt}"
+                    ));
+                    true
+                }
             }
+        });
+        if let Err(error) = self.journal.keep(&left) {
+            self.tell(&format!("the session's journal: {error}"));
         }
+        left
     }
 
-    fn adopt_one(&self, id: ShadowId) -> Res<Option<String>> {
-        let record = fs::read(self.store.record_path(id))?;
-        let mut lines = record.splitn(2, |&b| b == b'\n');
-        let (stamp, logical) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    fn adopt_one(&self, id: ShadowId, state: &str, logical: &[u8]) -> Res<bool> {
         let file = match File::open(self.store.complete_path(id)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other?,
         };
         let now = Stamp::of(&file.metadata()?);
-        if now.text().as_bytes() == stamp {
-            return Ok(None);
+        if now.text() == state {
+            return Ok(false);
         }
         let super::mount::Spot::In(mount, path) = self.locate(logical)? else {
             return Err(Errno::ENXIO.into());
@@ -402,7 +426,7 @@ impl Core {
         let mut upload = Upload::empty(handle);
         upload.size = attr.size;
         upload.send(&file, now.size, &self.stats)?;
-        Ok(Some(String::from_utf8_lossy(logical).into_owned()))
+        Ok(true)
     }
 }
 

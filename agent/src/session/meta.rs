@@ -32,7 +32,7 @@ const fn last(follow: bool) -> Last {
 impl Core {
     /// What a name means for an operation on attributes.
     pub(super) fn target(&self, name: Name<'_>, follow: bool) -> Res<Target> {
-        let found = self.walk(name, last(follow))?.remote(Errno::EACCES)?;
+        let found = self.walk(name, last(follow))?.remote(Errno::EOPNOTSUPP)?;
         let attr = found.existing()?;
         let node = found.mount.server.nodes.lock().find(&attr).cloned();
         Ok(Target { mount: found.mount, path: found.path, node, link: attr.is_symlink() })
@@ -47,7 +47,7 @@ impl Core {
                 let (mount, path) = match dir.remote() {
                     Some(place) => place,
                     None if dir.name().1 => return Err(Errno::ENOENT.into()),
-                    None => return Err(Errno::EACCES.into()),
+                    None => return Err(Errno::EOPNOTSUPP.into()),
                 };
                 return Ok(Target { mount, path, node: None, link: false });
             }

@@ -215,7 +215,7 @@ impl Core {
         };
         let fetched = SystemTime::now();
         mount.server.cache.put(path, Some(attr));
-        mount.server.cache.forget(found.parent());
+        mount.server.cache.expire(found.parent());
         let node = mount.node(path, &attr);
         let mut work = node.work.lock();
         // The number may have been another file's that nobody told us is gone.

@@ -7,6 +7,7 @@ use super::mount::{Mount, Right, wire};
 use super::walk::{Ending, Found, Last, Place, parent};
 use parrot_common::{Attr, Errno, Name, Reply};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What a directory that was just made is known as: one may pass through it.
 const NEW_DIR: Attr = Attr {
@@ -100,6 +101,9 @@ impl Core {
             let mut last = node.last.lock();
             last.nlink = last.nlink.saturating_sub(1);
             drop(last);
+            if node.writable.load(Ordering::Acquire) {
+                self.journal_names(server);
+            }
             for name in node.names.lock().iter() {
                 server.cache.expire(name);
             }
@@ -179,6 +183,7 @@ impl Core {
         }
         touched(&from.mount, old);
         touched(&to.mount, new);
+        self.journal_names(server);
         for dir in server.dirs.lock().values() {
             if exchange {
                 dir.renamed(old, b"//");

@@ -216,12 +216,8 @@ impl Core {
         let cache = &mount.server.cache;
         let age = if any_age { Age::Any } else { mount.age };
         let attr = if last == Last::Parent {
-            let dir = parent(&path);
-            if dir.len() > known_to {
-                match cache.path(known_to, dir, age) {
-                    Path::Known(Some(attr)) if attr.is_dir() => {}
-                    _ => return None,
-                }
+            if !cache.is_passage(known_to, parent(&path), age) {
+                return None;
             }
             None
         } else {
@@ -376,7 +372,8 @@ impl Core {
         let mut unknown = Vec::new();
         for (index, path) in paths.iter().enumerate() {
             let last = index + 1 == paths.len() && !skip_last;
-            let entry = cache.get(path, mount.age);
+            let passage = !last && cache.is_passage(base.len(), path, mount.age);
+            let entry = cache.get(path, if passage { Age::Any } else { mount.age });
             let entry = entry.filter(|e| !(last && e.is_some_and(|attr| attr.ino == 0)));
             if entry.is_none() {
                 unknown.push(wire(path));
