@@ -9,7 +9,25 @@ use parrot_tests::proxy::Proxy;
 use parrot_tests::server::{Make, Server, free_port};
 use parrot_tests::{End, Guest, PlaceKind, Run, Session, Technique, dir::TempDir};
 
-const BOTH: [Technique; 2] = [Technique::Preload, Technique::Trace];
+/// Makes a function into a test for each technique.
+macro_rules! both {
+    ($name:ident) => {
+        mod $name {
+            use parrot_tests::Technique;
+
+            #[test]
+            fn preload() {
+                super::$name(Technique::Preload);
+            }
+
+            #[test]
+            fn trace() {
+                super::$name(Technique::Trace);
+            }
+        }
+    };
+}
+
 /// What guests are told to wait at most, in seconds.
 const DEADLINE: u64 = 3;
 /// When the failure must have come at the latest.
@@ -114,63 +132,66 @@ fn bad_mountlist_preloaded() {
 
 // ── names that lead nowhere ─────────────────────────────────────────────────────────────────────
 
+both!(unknown_scheme);
 /// An unknown scheme is no remote name: it does not exist, like any local name.
+fn unknown_scheme(technique: Technique) {
+    let session = session(technique);
+    let run = session.run(&["cat", "/nosuchscheme/host/file"]).code(1);
+    assert!(run.err().contains("No such file or directory"), "{}", run.describe());
+    orderly(&run);
+    session.finish();
+}
+
+/// As a target an unknown scheme is a mistake in the list, and the message says what there is.
 #[test]
-fn unknown_scheme() {
-    for technique in BOTH {
-        let session = session(technique);
-        let run = session.run(&["cat", "/nosuchscheme/host/file"]).code(1);
-        assert!(run.err().contains("No such file or directory"), "{}", run.describe());
-        orderly(&run);
-        session.finish();
-    }
-    // As a target it is a mistake in the list, and the message says what there is.
+fn unknown_scheme_as_target() {
     let session = session(Technique::Trace).mount("/data=nosuch://host/x");
     let run = session.run(&["cat", "/data/x"]).code(125);
-    assert!(run.err().contains("nosuch") && run.err().contains("chirp"), "{}", run.describe());
+    assert!(run.err().contains("known: chirp"), "{}", run.describe());
     session.finish();
 }
 
 /// Each way a server can be missing: the shell goes on, the message names the server.
-fn fails(name: &str, host: &str, errnos: &[&str]) {
-    for technique in BOTH {
-        let session = session(technique);
-        let path = format!("/chirp/{host}/file");
-        let run = session
-            .bash(&format!("cat {path}; echo status $?; ls $L; echo x > {path}; echo status $?"));
-        assert!(
-            run.took < PATIENCE + Duration::from_secs(DEADLINE + 2),
-            "{name}: {}",
-            run.describe()
-        );
-        assert_eq!(run.end, End::Code(0), "{name}: {}", run.describe());
-        assert_eq!(run.out(), "status 1\nstatus 1\n", "{name}: {}", run.describe());
-        let err = run.err();
-        assert!(errnos.iter().any(|errno| err.contains(errno)), "{name}: {}", run.describe());
-        assert!(!err.contains("panicked"), "{name}: {}", run.describe());
-        session.finish();
-    }
+fn fails(technique: Technique, name: &str, host: &str, errnos: &[&str]) {
+    let session = session(technique);
+    let path = format!("/chirp/{host}/file");
+    let run = session
+        .bash(&format!("cat {path}; echo status $?; ls $L; echo x > {path}; echo status $?"));
+    assert!(run.took < PATIENCE + Duration::from_secs(DEADLINE + 2), "{name}: {}", run.describe());
+    assert_eq!(run.end, End::Code(0), "{name}: {}", run.describe());
+    assert_eq!(run.out(), "status 1\nstatus 1\n", "{name}: {}", run.describe());
+    let err = run.err();
+    assert!(errnos.iter().any(|errno| err.contains(errno)), "{name}: {}", run.describe());
+    assert!(!err.contains("panicked"), "{name}: {}", run.describe());
+    session.finish();
 }
 
 const TIMED_OUT: &str = "Connection timed out";
 
-#[test]
-fn no_such_host() {
+both!(no_such_host);
+fn no_such_host(technique: Technique) {
     fails(
+        technique,
         "no such host",
         "no-such-host.invalid",
         &["No such file or directory", "No route to host", "Name or service not known", TIMED_OUT],
     );
 }
 
-#[test]
-fn refused_connection() {
-    fails("refused", &format!("127.0.0.1:{}", free_port()), &["Connection refused", TIMED_OUT]);
+both!(refused_connection);
+fn refused_connection(technique: Technique) {
+    fails(
+        technique,
+        "refused",
+        &format!("127.0.0.1:{}", free_port()),
+        &["Connection refused", TIMED_OUT],
+    );
 }
 
-#[test]
-fn bad_port() {
+both!(bad_port);
+fn bad_port(technique: Technique) {
     fails(
+        technique,
         "bad port",
         "127.0.0.1:99999",
         &["No such file or directory", "Invalid argument", "No route to host", TIMED_OUT],
@@ -179,54 +200,52 @@ fn bad_port() {
 
 const NOT_CHIRP: &[&str] = &["Protocol error", "Input/output error", TIMED_OUT, "Connection reset"];
 
-#[test]
-fn port_that_echoes() {
-    fails("echo", &format!("127.0.0.1:{}", serve(Manner::Echo)), NOT_CHIRP);
+both!(port_that_echoes);
+fn port_that_echoes(technique: Technique) {
+    fails(technique, "echo", &format!("127.0.0.1:{}", serve(Manner::Echo)), NOT_CHIRP);
 }
 
-#[test]
-fn port_that_is_silent() {
-    fails("silent", &format!("127.0.0.1:{}", serve(Manner::Silent)), &[TIMED_OUT]);
+both!(port_that_is_silent);
+fn port_that_is_silent(technique: Technique) {
+    fails(technique, "silent", &format!("127.0.0.1:{}", serve(Manner::Silent)), &[TIMED_OUT]);
 }
 
-#[test]
-fn port_that_hangs_up() {
-    fails("hangup", &format!("127.0.0.1:{}", serve(Manner::Hangup)), NOT_CHIRP);
+both!(port_that_hangs_up);
+fn port_that_hangs_up(technique: Technique) {
+    fails(technique, "hangup", &format!("127.0.0.1:{}", serve(Manner::Hangup)), NOT_CHIRP);
 }
 
-#[test]
-fn port_of_another_protocol() {
-    fails("greeter", &format!("127.0.0.1:{}", serve(Manner::Greeter)), NOT_CHIRP);
+both!(port_of_another_protocol);
+fn port_of_another_protocol(technique: Technique) {
+    fails(technique, "greeter", &format!("127.0.0.1:{}", serve(Manner::Greeter)), NOT_CHIRP);
 }
 
-#[test]
-fn port_that_babbles() {
-    fails("babbler", &format!("127.0.0.1:{}", serve(Manner::Babbler)), NOT_CHIRP);
+both!(port_that_babbles);
+fn port_that_babbles(technique: Technique) {
+    fails(technique, "babbler", &format!("127.0.0.1:{}", serve(Manner::Babbler)), NOT_CHIRP);
 }
 
+both!(interrupted_while_waiting);
 /// While it waits for a server the user is told, and can interrupt.
-#[test]
-fn interrupted_while_waiting() {
-    for technique in BOTH {
-        let mut session = Session::new(technique).env("PARROT_TIMEOUT", "100");
-        session.set_deadline(Duration::from_secs(30));
-        let path = format!("/chirp/127.0.0.1:{}/file", serve(Manner::Silent));
-        let fifo = session.local().join("ready");
-        let script = format!("echo > {}; exec cat {path}", fifo.display());
-        let made =
-            session.run_command(session.clean(std::path::Path::new("/usr/bin/mkfifo")).arg(&fifo));
-        let _ = made.code(0);
-        let running = session.start(&["bash", "-c", &script]);
-        let _ = std::fs::read(&fifo).unwrap();
-        // The guest is on its way to the call that waits; there is no event for being inside it.
-        std::thread::sleep(Duration::from_millis(500));
-        let start = Instant::now();
-        running.signal(Signal::SIGTERM);
-        let run = running.finish(Duration::from_secs(20));
-        assert_eq!(run.end, End::Signal(15), "{technique:?}: {}", run.describe());
-        assert!(start.elapsed() < Duration::from_secs(3), "{technique:?}: {}", run.describe());
-        session.finish();
-    }
+fn interrupted_while_waiting(technique: Technique) {
+    let mut session = Session::new(technique).env("PARROT_TIMEOUT", "100");
+    session.set_deadline(Duration::from_secs(30));
+    let path = format!("/chirp/127.0.0.1:{}/file", serve(Manner::Silent));
+    let fifo = session.local().join("ready");
+    let script = format!("echo > {}; exec cat {path}", fifo.display());
+    let made =
+        session.run_command(session.clean(std::path::Path::new("/usr/bin/mkfifo")).arg(&fifo));
+    let _ = made.code(0);
+    let running = session.start(&["bash", "-c", &script]);
+    let _ = std::fs::read(&fifo).unwrap();
+    // The guest is on its way to the call that waits; there is no event for being inside it.
+    std::thread::sleep(Duration::from_millis(500));
+    let start = Instant::now();
+    running.signal(Signal::SIGTERM);
+    let run = running.finish(Duration::from_secs(20));
+    assert_eq!(run.end, End::Signal(15), "{technique:?}: {}", run.describe());
+    assert!(start.elapsed() < Duration::from_secs(3), "{technique:?}: {}", run.describe());
+    session.finish();
 }
 
 // ── servers that die ────────────────────────────────────────────────────────────────────────────
@@ -237,167 +256,155 @@ fn guest(technique: Technique, kind: PlaceKind) -> Guest {
     g
 }
 
+both!(server_killed_in_the_middle);
 /// Killed while a script reads: what was asked for later fails in time, what is local goes on.
-#[test]
-fn server_killed_in_the_middle() {
+fn server_killed_in_the_middle(technique: Technique) {
     for kind in [PlaceKind::Ours, PlaceKind::Debian] {
-        for technique in BOTH {
-            let mut g = guest(technique, kind);
-            g.setup("seq 100000 > $R/numbers; truncate -s 500M $R/large; echo x > $R/f");
-            let go = g.session.local().join("go");
-            let told = g.session.local().join("told");
-            let make = g.session.bash(&format!("mkfifo {} {}", go.display(), told.display()));
-            let _ = make.code(0);
-            let script = format!(
-                "exec 3< $R/large; head -c 100 <&3 | wc -c; cat $R/f; echo > {}; read -r _ < {}; \
-                 cat $R/numbers; echo status $?; dd bs=1M skip=200 count=1 <&3 2>&1 >/dev/null | grep -c rror; \
-                 echo local > $L/l; cat $L/l",
-                told.display(),
-                go.display()
-            );
-            let running = g.session.start(&["bash", "-c", &script]);
-            let _ = std::fs::read(&told).unwrap();
-            g.place.server.as_mut().unwrap().kill();
-            std::fs::write(&go, "\n").unwrap();
-            let run = running.finish(Duration::from_secs(40));
-            assert_eq!(run.end, End::Code(0), "{kind:?} {technique:?}: {}", run.describe());
-            assert_eq!(
-                run.out(),
-                "100\nx\nstatus 1\n1\nlocal\n",
-                "{kind:?} {technique:?}: {}",
-                run.describe()
-            );
-            assert!(run.took < PATIENCE * 2, "{kind:?} {technique:?}: {}", run.describe());
-            assert!(!run.err().contains("panicked"), "{}", run.describe());
-            g.finish();
-        }
-    }
-}
-
-/// Frozen while a script writes: the error comes at close, in time, and the program sees it.
-#[test]
-fn server_frozen_while_writing() {
-    for technique in BOTH {
-        let g = guest(technique, PlaceKind::Ours);
-        let server = g.place.server.as_ref().unwrap();
-        g.says("echo before > $R/f; cat $R/f", "before\n");
-        server.freeze();
-        let run =
-            g.session.bash("dd if=/dev/zero of=$R/new bs=1M count=3 status=none; echo status $?");
-        server.thaw();
-        assert_eq!(run.out(), "status 1\n", "{technique:?}: {}", run.describe());
-        orderly(&run);
-        g.finish();
-    }
-}
-
-/// The server comes back within the deadline: programs notice nothing.
-#[test]
-fn server_restarted() {
-    for kind in [Make::Ours, Make::Debian] {
-        for technique in BOTH {
-            let dir = TempDir::new();
-            let export = dir.sub("export");
-            std::fs::write(export.join("f"), "hello\n").unwrap();
-            let mut server = Server::start(kind, &export);
-            let session = Session::new(technique);
-            let path = format!("/chirp/127.0.0.1:{}/f", server.port());
-            let (go, told) = (session.local().join("go"), session.local().join("told"));
-            let made = session.bash(&format!("mkfifo {} {}", go.display(), told.display()));
-            let _ = made.code(0);
-            let script = format!(
-                "exec 3< {path}; cat {path}; echo > {}; read -r _ < {}; cat <&3; cat {path}; echo more >> {path}; cat {path}",
-                told.display(),
-                go.display()
-            );
-            let running = session.start(&["bash", "-c", &script]);
-            let _ = std::fs::read(&told).unwrap();
-            server.kill();
-            let port = server.port();
-            let again = Server::start_on(kind, &export, port);
-            std::fs::write(&go, "\n").unwrap();
-            let run = running.finish(Duration::from_secs(40)).code(0);
-            assert_eq!(
-                run.out(),
-                "hello\nhello\nhello\nhello\nmore\n",
-                "{kind:?} {technique:?}: {}",
-                run.describe()
-            );
-            session.finish();
-            drop(again);
-        }
-    }
-}
-
-/// A network that is cut anywhere inside an answer: retried on a new connection, nothing mixed.
-#[test]
-fn cut_in_every_answer() {
-    for technique in BOTH {
-        let g = Guest::new(technique, PlaceKind::Ours);
-        g.setup("seq 50000 > $R/numbers");
-        let mut proxy = Proxy::start(g.place.server.as_ref().unwrap().port());
-        let path = format!("/chirp/127.0.0.1:{}/w/numbers", proxy.port());
-        for bytes in [0, 1, 5, 20, 60, 150, 1000, 100_000, 250_000] {
-            let session = Session::new(technique);
-            let (go, told) = (session.local().join("go"), session.local().join("told"));
-            let made = session.bash(&format!("mkfifo {} {}", go.display(), told.display()));
-            let _ = made.code(0);
-            proxy.cut_after(bytes);
-            let script =
-                format!("echo > {}; md5sum < {path}; ls -l {path} | wc -l", told.display());
-            let running = session.start(&["bash", "-c", &script]);
-            let _ = std::fs::read(&told).unwrap();
-            // Healed when the cut was felt: every connection after it is cut at once.
-            let until = Instant::now() + Duration::from_secs(5);
-            while proxy.accepted() == 0 && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            std::thread::sleep(Duration::from_millis(200));
-            proxy.heal();
-            let run = running.finish(Duration::from_secs(30)).code(0);
-            let sum = g.run_reference("md5sum < $R/numbers").out();
-            assert_eq!(run.out(), format!("{sum}1\n"), "after {bytes} bytes: {}", run.describe());
-            session.finish();
-        }
-        g.finish();
-    }
-}
-
-/// A network that swallows everything: the deadline holds, and afterwards all is well again.
-#[test]
-fn black_hole() {
-    for technique in BOTH {
-        let g = guest(technique, PlaceKind::Ours);
-        g.setup("echo hello > $R/f");
-        let mut proxy = Proxy::start(g.place.server.as_ref().unwrap().port());
-        let path = format!("/chirp/127.0.0.1:{}/w/f", proxy.port());
-        g.says(&format!("cat {path}"), "hello\n");
-        proxy.black_hole();
-        let run = g.session.bash(&format!("cat {path}; echo status $?"));
-        assert_eq!(run.out(), "status 1\n", "{technique:?}: {}", run.describe());
-        orderly(&run);
-        proxy.heal();
-        g.says(&format!("cat {path}"), "hello\n");
-        g.finish();
-    }
-}
-
-/// A slow network is slow, and nothing else.
-#[test]
-fn slow_network() {
-    for technique in BOTH {
-        let g = Guest::new(technique, PlaceKind::Ours);
-        g.setup("echo hello > $R/f; seq 50000 > $R/numbers");
-        let proxy = Proxy::start(g.place.server.as_ref().unwrap().port());
-        proxy.delay(Duration::from_millis(30));
-        let root = format!("/chirp/127.0.0.1:{}/w", proxy.port());
-        let sum = g.run_reference("md5sum < $R/numbers").out();
-        g.says(
-            &format!("cat {root}/f; md5sum < {root}/numbers; echo x > {root}/n; cat {root}/n; rm {root}/n"),
-            &format!("hello\n{sum}x\n"),
+        let mut g = guest(technique, kind);
+        g.setup("seq 100000 > $R/numbers; truncate -s 500M $R/large; echo x > $R/f");
+        let go = g.session.local().join("go");
+        let told = g.session.local().join("told");
+        let make = g.session.bash(&format!("mkfifo {} {}", go.display(), told.display()));
+        let _ = make.code(0);
+        let script = format!(
+            "exec 3< $R/large; head -c 100 <&3 | wc -c; cat $R/f; echo > {}; read -r _ < {}; \
+             cat $R/numbers; echo status $?; dd bs=1M skip=200 count=1 <&3 2>&1 >/dev/null | grep -c rror; \
+             echo local > $L/l; cat $L/l",
+            told.display(),
+            go.display()
         );
+        let running = g.session.start(&["bash", "-c", &script]);
+        let _ = std::fs::read(&told).unwrap();
+        g.place.server.as_mut().unwrap().kill();
+        std::fs::write(&go, "\n").unwrap();
+        let run = running.finish(Duration::from_secs(40));
+        assert_eq!(run.end, End::Code(0), "{kind:?} {technique:?}: {}", run.describe());
+        assert_eq!(
+            run.out(),
+            "100\nx\nstatus 1\n1\nlocal\n",
+            "{kind:?} {technique:?}: {}",
+            run.describe()
+        );
+        assert!(run.took < PATIENCE * 2, "{kind:?} {technique:?}: {}", run.describe());
+        assert!(!run.err().contains("panicked"), "{}", run.describe());
         g.finish();
     }
+}
+
+both!(server_frozen_while_writing);
+/// Frozen while a script writes: the error comes at close, in time, and the program sees it.
+fn server_frozen_while_writing(technique: Technique) {
+    let g = guest(technique, PlaceKind::Ours);
+    let server = g.place.server.as_ref().unwrap();
+    g.says("echo before > $R/f; cat $R/f", "before\n");
+    server.freeze();
+    let run = g.session.bash("dd if=/dev/zero of=$R/new bs=1M count=3 status=none; echo status $?");
+    server.thaw();
+    assert_eq!(run.out(), "status 1\n", "{technique:?}: {}", run.describe());
+    orderly(&run);
+    g.finish();
+}
+
+both!(server_restarted);
+/// The server comes back within the deadline: programs notice nothing.
+fn server_restarted(technique: Technique) {
+    for kind in [Make::Ours, Make::Debian] {
+        let dir = TempDir::new();
+        let export = dir.sub("export");
+        std::fs::write(export.join("f"), "hello\n").unwrap();
+        let mut server = Server::start(kind, &export);
+        let session = Session::new(technique);
+        let path = format!("/chirp/127.0.0.1:{}/f", server.port());
+        let (go, told) = (session.local().join("go"), session.local().join("told"));
+        let made = session.bash(&format!("mkfifo {} {}", go.display(), told.display()));
+        let _ = made.code(0);
+        let script = format!(
+            "exec 3< {path}; cat {path}; echo > {}; read -r _ < {}; cat <&3; cat {path}; echo more >> {path}; cat {path}",
+            told.display(),
+            go.display()
+        );
+        let running = session.start(&["bash", "-c", &script]);
+        let _ = std::fs::read(&told).unwrap();
+        server.kill();
+        let port = server.port();
+        let again = Server::start_on(kind, &export, port);
+        std::fs::write(&go, "\n").unwrap();
+        let run = running.finish(Duration::from_secs(40)).code(0);
+        assert_eq!(
+            run.out(),
+            "hello\nhello\nhello\nhello\nmore\n",
+            "{kind:?} {technique:?}: {}",
+            run.describe()
+        );
+        session.finish();
+        drop(again);
+    }
+}
+
+both!(cut_in_every_answer);
+/// A network that is cut anywhere inside an answer: retried on a new connection, nothing mixed.
+fn cut_in_every_answer(technique: Technique) {
+    let g = Guest::new(technique, PlaceKind::Ours);
+    g.setup("seq 50000 > $R/numbers");
+    let mut proxy = Proxy::start(g.place.server.as_ref().unwrap().port());
+    let path = format!("/chirp/127.0.0.1:{}/w/numbers", proxy.port());
+    for bytes in [0, 1, 5, 20, 60, 150, 1000, 100_000, 250_000] {
+        let session = Session::new(technique);
+        let (go, told) = (session.local().join("go"), session.local().join("told"));
+        let made = session.bash(&format!("mkfifo {} {}", go.display(), told.display()));
+        let _ = made.code(0);
+        proxy.cut_after(bytes);
+        let script = format!("echo > {}; md5sum < {path}; ls -l {path} | wc -l", told.display());
+        let running = session.start(&["bash", "-c", &script]);
+        let _ = std::fs::read(&told).unwrap();
+        // Healed when the cut was felt: every connection after it is cut at once.
+        let until = Instant::now() + Duration::from_secs(5);
+        while proxy.accepted() == 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        proxy.heal();
+        let run = running.finish(Duration::from_secs(30)).code(0);
+        let sum = g.run_reference("md5sum < $R/numbers").out();
+        assert_eq!(run.out(), format!("{sum}1\n"), "after {bytes} bytes: {}", run.describe());
+        session.finish();
+    }
+    g.finish();
+}
+
+both!(black_hole);
+/// A network that swallows everything: the deadline holds, and afterwards all is well again.
+fn black_hole(technique: Technique) {
+    let g = guest(technique, PlaceKind::Ours);
+    g.setup("echo hello > $R/f");
+    let mut proxy = Proxy::start(g.place.server.as_ref().unwrap().port());
+    let path = format!("/chirp/127.0.0.1:{}/w/f", proxy.port());
+    g.says(&format!("cat {path}"), "hello\n");
+    proxy.black_hole();
+    let run = g.session.bash(&format!("cat {path}; echo status $?"));
+    assert_eq!(run.out(), "status 1\n", "{technique:?}: {}", run.describe());
+    orderly(&run);
+    proxy.heal();
+    g.says(&format!("cat {path}"), "hello\n");
+    g.finish();
+}
+
+both!(slow_network);
+/// A slow network is slow, and nothing else.
+fn slow_network(technique: Technique) {
+    let g = Guest::new(technique, PlaceKind::Ours);
+    g.setup("echo hello > $R/f; seq 50000 > $R/numbers");
+    let proxy = Proxy::start(g.place.server.as_ref().unwrap().port());
+    proxy.delay(Duration::from_millis(30));
+    let root = format!("/chirp/127.0.0.1:{}/w", proxy.port());
+    let sum = g.run_reference("md5sum < $R/numbers").out();
+    g.says(
+        &format!(
+            "cat {root}/f; md5sum < {root}/numbers; echo x > {root}/n; cat {root}/n; rm {root}/n"
+        ),
+        &format!("hello\n{sum}x\n"),
+    );
+    g.finish();
 }
 
 /// The tracer killed: no process of the guest survives.

@@ -19,8 +19,8 @@ for at in 0 4095 1048576 2147483640 2147483648 3221225461; do printf 'MARK%07d' 
 const HUGE_MARKS: &str =
     "0 4095 1048576 2147483640 2147483648 3221225461 3221225470 3221225472 100";
 /// Methods that must work; with the others an error will do.
-const READING: &str = "read pread readv fread mmap aio";
-const KERNEL: &str = "sendfile copy_file_range splice";
+const READING: &str = "read pread readv fread mmap";
+const KERNEL: &str = "sendfile copy_file_range splice aio";
 
 case!(tools, |g| {
     g.setup(FILES);
@@ -150,9 +150,8 @@ case!(huge_calls, servers, |g| {
     g.set_deadline(100);
     let program = guest("marks", Link::Dynamic).display().to_string();
     // A map or a copy by the kernel may need the whole file first: that is for --full.
-    let script = format!(
-        "for m in read pread readv fread aio; do {program} $m $R/huge $L/s {HUGE_MARKS}; done"
-    );
+    let script =
+        format!("for m in read pread readv fread; do {program} $m $R/huge $L/s {HUGE_MARKS}; done");
     g.same(&script);
 });
 
