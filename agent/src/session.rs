@@ -265,10 +265,22 @@ impl Session {
     }
 }
 
+/// The shadows go with the session, but for those whose bytes are nowhere else.
+impl Drop for Core {
+    fn drop(&mut self) {
+        let unsent = self.journal.entries().unwrap_or_default();
+        self.remove_shadows(&unsent);
+    }
+}
+
 impl Core {
     /// Removes what a predecessor left, after sending what it had not.
     fn clean(&self) {
-        let kept = self.adopt();
+        let unsent = self.adopt();
+        self.remove_shadows(&unsent);
+    }
+
+    fn remove_shadows(&self, kept: &journal::Entries) {
         for name in ["d", "s", "x"] {
             let Ok(entries) = fs::read_dir(self.store.dir().join(name)) else { continue };
             for path in entries.flatten().map(|entry| entry.path()) {

@@ -10,7 +10,7 @@
 //!
 //! Who holds a shadow is known by a write lease: the kernel grants one only to the single opener of
 //! a file, so when the session, opening a shadow read-only, gets it, no guest has it open, mapped
-//! or running.
+//! or running. In the same way a read lease says that nobody can write it.
 #![expect(unsafe_code, reason = "leases and seals have no safe wrapper")]
 
 use nix::fcntl::{OFlag, open};
@@ -112,6 +112,13 @@ impl Store {
         self.reopen(id, libc::O_RDONLY | libc::O_NONBLOCK).is_ok_and(|file| !is_only_opener(&file))
     }
 
+    /// Whether anybody has a complete shadow open or mapped for writing.
+    #[must_use]
+    pub fn is_written(&self, id: ShadowId) -> bool {
+        self.reopen(id, libc::O_RDONLY | libc::O_NONBLOCK)
+            .is_ok_and(|file| !lease(&file, libc::F_RDLCK))
+    }
+
     /// Removes a complete shadow's names. Whoever holds it keeps it.
     pub fn remove(&self, id: ShadowId) {
         // Missing is as good as removed.
@@ -211,13 +218,18 @@ pub fn reopen(fd: BorrowedFd<'_>, flags: i32) -> io::Result<OwnedFd> {
     Ok(open(path.as_str(), flags, Mode::empty())?)
 }
 
-/// Whether this read-only descriptor is the only opening of its file. The kernel tells by granting
-/// a write lease, or not.
+/// Whether this read-only descriptor is the only opening of its file.
 #[must_use]
 pub fn is_only_opener(file: &impl AsFd) -> bool {
+    lease(file, libc::F_WRLCK)
+}
+
+/// Whether a lease can be had: a read lease when nobody has the file open for writing, a write
+/// lease when nobody else has it open at all. It is given back at once.
+fn lease(file: &impl AsFd, kind: i32) -> bool {
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: an open descriptor, no pointers.
-    if unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK) } != 0 {
+    if unsafe { libc::fcntl(fd, libc::F_SETLEASE, kind) } != 0 {
         return false;
     }
     // SAFETY: as above.

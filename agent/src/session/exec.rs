@@ -10,7 +10,6 @@ use super::node::Node;
 use super::walk::{Found, Last, basename};
 use super::{Core, Object, data_reply};
 use crate::driver::OpenFlags;
-use crate::shadow::is_only_opener;
 use parrot_common::{Errno, Name, Reply};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -78,15 +77,8 @@ impl Core {
         if work.upload.is_some() {
             // What a guest is still writing cannot be executed.
             self.flush(node, &mut work)?;
-            if let Some(current) = &work.current
-                && self.store.is_held(current.id)
-            {
-                let file = self.store.reopen(current.id, libc::O_RDONLY)?;
-                return if is_only_opener(&file) {
-                    Ok(current.id)
-                } else {
-                    Err(Errno::ETXTBSY.into())
-                };
+            if work.current.as_ref().is_some_and(|current| self.store.is_written(current.id)) {
+                return Err(Errno::ETXTBSY.into());
             }
             self.end_upload(node, &mut work);
         }

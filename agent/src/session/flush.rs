@@ -352,7 +352,7 @@ impl Core {
         let mut work = node.work.lock();
         self.flush(node, &mut work)?;
         let Some(current) = &work.current else { return Ok(()) };
-        if work.upload.is_some() && !self.store.is_held(current.id) {
+        if work.upload.is_some() && !self.store.is_written(current.id) {
             // Between the flush and the look nobody can have written: whoever opens it first
             // waits for `work`, and who had it open then has it open now or was the last.
             if self.is_changed(&work) {

@@ -376,7 +376,7 @@ impl Core {
         let mount = &found.mount;
         let mut work = node.work.lock();
         if work.upload.is_some() {
-            if work.current.as_ref().is_some_and(|current| self.store.is_held(current.id)) {
+            if work.current.as_ref().is_some_and(|current| self.store.is_written(current.id)) {
                 return self.hand_over(&work, want).map(Opened::Done);
             }
             self.flush(node, &mut work)?;

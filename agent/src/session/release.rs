@@ -332,7 +332,7 @@ impl Core {
             for node in all {
                 let failed = node.work.try_lock().is_some_and(|work| {
                     work.upload.as_ref().is_some_and(|upload| upload.failed.is_some())
-                        || work.current.as_ref().is_some_and(|c| !self.store.is_held(c.id))
+                        || work.current.as_ref().is_some_and(|c| !self.store.is_written(c.id))
                 });
                 if failed {
                     // It was told when it failed first.
