@@ -198,7 +198,7 @@ impl Worker {
                 files: &mut files,
                 ns: self.ns,
                 scratch: &mut scratch,
-                lookup: Lookup::Quick,
+                lookup: lookup(job.nr),
             };
             cx.files.who = job.process.tgid;
             let decide = || handle(&mut cx, job.nr, job.args);
@@ -233,6 +233,16 @@ impl Native for Remote<'_> {
 
     fn sp(&mut self) -> usize {
         self.sp
+    }
+}
+
+/// How far the names of a call are resolved at first. A missing name is noticed by the guest's
+/// `probe`; but a program that is there may still need an interpreter that is not, and the kernel's
+/// answer to an exec comes too late.
+pub(crate) fn lookup(nr: usize) -> Lookup {
+    match i64::try_from(nr) {
+        Ok(libc::SYS_execve | libc::SYS_execveat) => Lookup::Full,
+        _ => Lookup::Quick,
     }
 }
 

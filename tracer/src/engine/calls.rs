@@ -7,11 +7,10 @@ use crate::inject::{Call, Resumed};
 use crate::log::{self, Flag};
 use crate::process::Process;
 use crate::ptrace::{Entry, Stopped};
-use crate::worker::{Gate, Job};
+use crate::worker::{Gate, Job, lookup};
 use crate::{filter, memory};
 use parrot_common::handler::{Cx, handle};
 use parrot_common::outcome::Watch;
-use parrot_common::resolve::Lookup;
 use parrot_common::shadow::Kind;
 use parrot_common::syscall::Policy;
 use parrot_common::{Errno, FdClass, Outcome, Reason};
@@ -76,7 +75,7 @@ impl Engine {
             files: &mut self.files,
             ns,
             scratch: &mut self.scratch,
-            lookup: Lookup::Quick,
+            lookup: lookup(entry.nr),
         };
         handle(&mut cx, entry.nr, swept(&thread.process, entry))
     }
