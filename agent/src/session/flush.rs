@@ -369,17 +369,31 @@ impl Core {
         upload.mapped || upload.racy || now.is_ok_and(|now| upload.stamp != Some(Stamp::of(&now)))
     }
 
-    /// Sends everything; what could not be sent, as text.
+    /// Sends everything; what could not be sent, as text. A server that stayed away for one file's
+    /// patience is not waited for again.
     pub(super) fn flush_all(&self) -> Vec<(String, Errno)> {
         let nodes: Vec<Arc<Node>> = self.writers.lock().values().cloned().collect();
-        let failed = |node: &Arc<Node>| {
-            let halt = self.flush_closed(node).err()?;
-            let name = String::from_utf8_lossy(&node.logical().0).into_owned();
-            let errno = halt.errno();
-            self.tell(&format!("not written to the server: {name}: {halt}"));
-            Some((format!("{name}: {halt}"), errno))
-        };
-        nodes.iter().filter_map(failed).collect()
+        let mut away: Vec<(&Arc<Server>, String, Errno)> = Vec::new();
+        let mut failures = Vec::new();
+        for node in &nodes {
+            let known = away.iter().find(|(server, ..)| Arc::ptr_eq(server, node.server()));
+            let (cause, errno) = match known {
+                Some((_, cause, errno)) => (cause.clone(), *errno),
+                None => {
+                    let Err(halt) = self.flush_closed(node) else { continue };
+                    let (cause, errno) = (halt.to_string(), halt.errno());
+                    if matches!(&halt, Halt::Error(error) if error.is_transient()) {
+                        away.push((node.server(), cause.clone(), errno));
+                    }
+                    (cause, errno)
+                }
+            };
+            let name = node.logical().0;
+            let text = format!("{}: {cause}", String::from_utf8_lossy(&name));
+            self.tell(&format!("not written to the server: {text}"));
+            failures.push((text, errno));
+        }
+        failures
     }
 
     /// Sends what a predecessor could not (see the module's text); the shadows that are kept.

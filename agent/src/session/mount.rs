@@ -36,6 +36,8 @@ pub(super) struct Server {
     pub(super) cache: AttrCache,
     /// It has answered once.
     pub(super) answered: AtomicBool,
+    /// A thread sends what was closed on it.
+    pub(super) sending: AtomicBool,
     /// Its files that this session has to do with.
     pub(super) nodes: Mutex<Nodes>,
     /// Open directories.
@@ -248,6 +250,7 @@ impl Core {
             plain,
             cache: AttrCache::default(),
             answered: AtomicBool::new(false),
+            sending: AtomicBool::new(false),
             nodes: Mutex::default(),
             dirs: Mutex::default(),
         });

@@ -219,7 +219,6 @@ impl Core {
     /// Whether any guest has anything open, or anything is unsent.
     pub(super) fn is_busy(&self) -> bool {
         self.drain();
-        self.send_closed(None);
         if !self.writers.lock().is_empty() {
             return true;
         }
@@ -323,24 +322,54 @@ impl Core {
         }
     }
 
-    fn keep(&self, tick: u64) {
+    fn keep(self: &Arc<Self>, tick: u64) {
         self.drain();
-        self.send_closed(None);
-        self.sweep_released();
-        if tick.is_multiple_of(ROUND) {
+        let round = tick.is_multiple_of(ROUND);
+        let mut nodes: Vec<Arc<Node>> =
+            self.events.closing.lock().list.iter().map(|(_, node)| Arc::clone(node)).collect();
+        if round {
             let all: Vec<Arc<Node>> = self.writers.lock().values().cloned().collect();
-            for node in all {
-                let failed = node.work.try_lock().is_some_and(|work| {
-                    work.upload.as_ref().is_some_and(|upload| upload.failed.is_some())
-                        || work.current.as_ref().is_some_and(|c| !self.store.is_written(c.id))
-                });
-                if failed {
-                    // It was told when it failed first.
-                    let _ = self.flush_closed(&node);
-                }
-            }
+            nodes.extend(all.into_iter().filter(|node| self.is_left(node)));
+        }
+        self.send_aside(&nodes);
+        self.sweep_released();
+        if round {
             self.sweep_served();
             self.evict();
+        }
+    }
+
+    /// Whether a node's upload has failed, or its last writer has gone unnoticed.
+    fn is_left(&self, node: &Node) -> bool {
+        node.work.try_lock().is_some_and(|work| {
+            work.upload.as_ref().is_some_and(|upload| upload.failed.is_some())
+                || work.current.as_ref().is_some_and(|c| !self.store.is_written(c.id))
+        })
+    }
+
+    /// Sends what is closed, each server in a thread of its own: one that is away holds nobody up.
+    fn send_aside(self: &Arc<Self>, nodes: &[Arc<Node>]) {
+        for (index, node) in nodes.iter().enumerate() {
+            let server = node.server();
+            let same = |other: &&Arc<Node>| Arc::ptr_eq(other.server(), server);
+            let first = nodes.iter().take(index).find(same).is_none();
+            if !first || server.sending.swap(true, Ordering::AcqRel) {
+                continue;
+            }
+            let mine: Vec<Arc<Node>> = nodes.iter().filter(same).cloned().collect();
+            let (core, there) = (Arc::clone(self), Arc::clone(server));
+            let thread = std::thread::Builder::new().name("sender".into()).stack_size(1 << 20);
+            let started = thread.spawn(move || {
+                core.send_closed(Some(&there));
+                for node in mine {
+                    // It was told when it failed first.
+                    let _ = core.flush_closed(&node);
+                }
+                there.sending.store(false, Ordering::Release);
+            });
+            if started.is_err() {
+                server.sending.store(false, Ordering::Release);
+            }
         }
     }
 }
