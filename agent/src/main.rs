@@ -94,6 +94,7 @@ fn be_agent(dir: &Path, idle: Duration) -> anyhow::Result<ExitCode> {
     let session = Session::open(config)?;
     let served = serve::serve(&session, &end, idle);
     let unsent = session.finish();
+    session.discard();
     served?;
     Ok(if unsent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

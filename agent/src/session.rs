@@ -247,6 +247,12 @@ impl Session {
         self.core.flush_all().into_iter().map(|(text, _)| text).collect()
     }
 
+    /// Removes the shadows' files, but for those whose bytes are nowhere else: the process is about
+    /// to end. The last clone of a session does the same when it goes.
+    pub fn discard(&self) {
+        self.core.discard();
+    }
+
     /// The session directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -268,8 +274,7 @@ impl Session {
 /// The shadows go with the session, but for those whose bytes are nowhere else.
 impl Drop for Core {
     fn drop(&mut self) {
-        let unsent = self.journal.entries().unwrap_or_default();
-        self.remove_shadows(&unsent);
+        self.discard();
     }
 }
 
@@ -277,6 +282,11 @@ impl Core {
     /// Removes what a predecessor left, after sending what it had not.
     fn clean(&self) {
         let unsent = self.adopt();
+        self.remove_shadows(&unsent);
+    }
+
+    fn discard(&self) {
+        let unsent = self.journal.entries().unwrap_or_default();
         self.remove_shadows(&unsent);
     }
 

@@ -131,6 +131,9 @@ fn an_agent_that_is_told_to_end_sends_everything_first() {
     assert!(place.ask("--stop").status.success());
     assert_eq!(fs::read(&synced).unwrap(), b"unsent, and more");
     assert!(agent.wait().unwrap().success());
+    drop(file);
+    let left = fs::read_dir(place.session.join("c")).unwrap().count();
+    assert!(left <= 1, "only what a guest could still write");
 }
 
 #[test]
