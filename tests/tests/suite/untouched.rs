@@ -21,7 +21,7 @@ cd $L && git init -q g && cd g && echo a > a && git add a && git commit -q -m a 
 printf 'int main(void) { return 42; }\n' > $L/m.c && gcc -o $L/m $L/m.c && $L/m
 cat /proc/self/comm; ls -d / /tmp /usr/../usr; readlink /proc/self/fd/0; cat /etc/hostname > /dev/null
 echo $(( $(ls /usr/bin | wc -l) > 100 )); ls /nosuchthing; cd /; pwd; [ -d /proc/self ] && echo proc
-sleep 0.01 & wait $!; echo $?; kill -0 $$; (exit 9); sh -c 'kill -KILL $$' 2>/dev/null; echo $?
+sleep 0.01 & wait $!; echo $?; kill -0 $$; (exit 9); sh -c 'sh -c "kill -KILL \$\$"; exit $?' 2>/dev/null; echo $?
 "#,
     );
     g.finish();
