@@ -11,6 +11,7 @@ mod view;
 
 pub use view::View;
 
+use crate::bytes::{Decimal, put};
 use crate::errno::Errno;
 use crate::files::{Files, Op, Reply, Request, Stop};
 use crate::message::{MAX_DATA, MAX_PATH, REDIRECT, ReplyHeader, RequestHeader, VERSION};
@@ -25,33 +26,13 @@ pub const MAX_SESSION: usize = 1024;
 /// Writes the name of the session directory for a table of rules: `BASE/parrot.UID/HASH`. One user
 /// has one session per set of rules.
 pub fn session_dir(base: &[u8], uid: u32, table: &[u8], out: &mut [u8]) -> usize {
-    let mut at = 0;
-    let mut put = |text: &[u8]| {
-        for &byte in text {
-            if let Some(place) = out.get_mut(at) {
-                *place = byte;
-                at += 1;
-            }
-        }
-    };
-    put(base);
-    put(b"/parrot.");
-    let mut digits = [0; 10];
-    let mut rest = uid;
-    let mut used = 0;
-    for place in digits.iter_mut().rev() {
-        let digit = (rest % 10) as u8;
-        *place = b'0' + digit;
-        used += 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+    let mut len = 0;
+    let uid = Decimal::new(u64::from(uid));
+    let hash = crate::shadow::format_id(fnv(table));
+    for part in [base, b"/parrot.", uid.text(), b"/", &hash] {
+        put(out, &mut len, part);
     }
-    put(digits.get(10 - used..).unwrap_or_default());
-    put(b"/");
-    put(&crate::shadow::format_id(fnv(table)));
-    at
+    len
 }
 
 /// FNV-1a, 64 bits: enough to tell one user's mountlists apart.

@@ -27,6 +27,7 @@
 )]
 
 pub mod attr;
+pub mod bytes;
 pub mod client;
 pub mod errno;
 #[cfg(test)]

@@ -267,7 +267,7 @@ fn component(path: &[u8]) -> (&[u8], &[u8]) {
     (first, rest.get(skip..).unwrap_or_default())
 }
 
-fn number(text: &[u8]) -> Option<i32> {
+pub(crate) fn number(text: &[u8]) -> Option<i32> {
     if text.is_empty() {
         return None;
     }

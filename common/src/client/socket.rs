@@ -2,6 +2,7 @@
 //!
 //! The descriptor sits high in the table, out of the way of programs that count on low numbers.
 
+use crate::bytes::{Decimal, put};
 use crate::errno::Errno;
 use crate::message::{REPLY_LEN, ReplyHeader};
 use crate::sys::{self, arg};
@@ -64,24 +65,10 @@ impl Socket {
         // address can hold.
         let mut address = [0_u8; 2 + 40];
         let family = u16::try_from(libc::AF_UNIX).unwrap_or(1).to_ne_bytes();
-        let mut digits = [0_u8; 10];
-        let mut used = 0;
-        let mut rest = dir.unsigned_abs();
-        for place in digits.iter_mut().rev() {
-            let digit = (rest % 10) as u8;
-            *place = b'0' + digit;
-            used += 1;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        let number = digits.get(10 - used..).unwrap_or_default();
-        let parts = family.iter().chain(b"/proc/self/fd/").chain(number).chain(b"/sock\0");
+        let number = Decimal::new(u64::from(dir.unsigned_abs()));
         let mut len = 0;
-        for (place, &byte) in address.iter_mut().zip(parts) {
-            *place = byte;
-            len += 1;
+        for part in [&family, b"/proc/self/fd/".as_slice(), number.text(), b"/sock\0"] {
+            put(&mut address, &mut len, part);
         }
         // SAFETY: `address` holds an address of `len` bytes.
         unsafe { sys::call(Sysno::connect, [arg(fd), address.as_ptr() as usize, len, 0, 0, 0]) }?;

@@ -2,6 +2,7 @@
 
 use super::path::{Need, Object};
 use super::{Args, Cx};
+use crate::bytes::put;
 use crate::errno::Errno;
 use crate::files::{Files, Name, Op, Request};
 use crate::guest::{FdClass, Forget, Guest};
@@ -114,10 +115,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
 fn join(out: &mut [u8], parts: &[&[u8]]) -> usize {
     let mut len = 0;
     for part in parts {
-        if let Some(place) = out.get_mut(len..len + part.len()) {
-            place.copy_from_slice(part);
-            len += part.len();
-        }
+        put(out, &mut len, part);
     }
     len
 }

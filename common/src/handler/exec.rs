@@ -11,8 +11,8 @@ use super::{Args, Cx};
 use crate::errno::Errno;
 use crate::files::{Files, Name, Op, Request, Stop};
 use crate::guest::{FdClass, Guest};
-use crate::outcome::Outcome;
-use crate::resolve::{At, Lookup, Slot, Target, resolve, resolve_redirect, shadow_path};
+use crate::outcome::{Outcome, Reason};
+use crate::resolve::{At, Slot, Target, resolve, resolve_redirect, shadow_path};
 use crate::sys::{self, arg};
 use syscalls::Sysno;
 
@@ -75,7 +75,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         }
         // fexecve(3) of a shadow: by its name, so that the program's own name is right.
         let FdClass::Shadow { id, .. } = self.guest.fd_class(a.int(0)) else {
-            return Outcome::Pass(crate::outcome::Reason::PlainFd);
+            return Outcome::Pass(Reason::PlainFd);
         };
         let data = &mut self.scratch.data;
         let target = shadow_path(self.files, id, data).and_then(|len| {
@@ -99,7 +99,8 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let mut file = Path::new();
         let ours = match target {
             Target::Pass(reason) => {
-                if self.lookup == Lookup::Quick && !self.ns.table.full() {
+                // The kernel's own answer tells first, where it can be waited for.
+                if reason == Reason::PlainUnlessMissing {
                     return Outcome::Pass(reason);
                 }
                 if self.local_name(call.at, &mut file).is_err() {
@@ -114,7 +115,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         };
         match self.prepare(a, call, &mut file, ours) {
             Ok(Some(args)) => Outcome::Rewrite(args),
-            Ok(None) => Outcome::Pass(crate::outcome::Reason::ResolvedPlain),
+            Ok(None) => Outcome::Pass(Reason::ResolvedPlain),
             Err(errno) => Outcome::Fail(errno),
         }
     }

@@ -174,7 +174,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
     pub(crate) fn close_range(&mut self, a: Args) -> Outcome {
         /// `CLOSE_RANGE_CLOEXEC`: nothing is closed now.
         const CLOEXEC: u32 = 4;
-        let (first, last) = (a.uint(0), a.uint(1).min(1 << 20));
+        let (first, last) = (a.uint(0), a.uint(1).min(0xffff));
         if a.uint(2) & CLOEXEC == 0 {
             for fd in first..=last {
                 let Ok(fd) = i32::try_from(fd) else { break };

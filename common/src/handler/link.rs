@@ -2,11 +2,12 @@
 
 use super::path::{Need, Object, done};
 use super::{Args, Cx, Need2};
+use crate::bytes::put;
 use crate::errno::Errno;
 use crate::files::{Files, Name, Op, Request};
 use crate::guest::{EXE, FdClass, Guest};
 use crate::outcome::{Outcome, Reason};
-use crate::resolve::shadow_path;
+use crate::resolve::{number, shadow_path};
 use crate::shadow;
 use crate::sys;
 
@@ -145,7 +146,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         if a.int(if need.path == 0 { 2 } else { 3 }) <= 0 {
             return Outcome::Fail(Errno::EINVAL);
         }
-        if let Some(outcome) = self.readlink_exe(a, need, place, size) {
+        if let Some(outcome) = self.readlink_own(a, need, place, size) {
             return outcome;
         }
         self.on_path(a, need, |guest, files, object, out| {
@@ -159,29 +160,49 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         })
     }
 
-    /// `/proc/self/exe` of a program that was executed from its shadow.
-    fn readlink_exe(&mut self, a: Args, need: Need, place: usize, size: usize) -> Option<Outcome> {
+    /// The links by which a process finds its own program, directory and descriptors: where these
+    /// are shadows, or lie below a mapped directory, the kernel's texts are not the guest's names.
+    fn readlink_own(&mut self, a: Args, need: Need, place: usize, size: usize) -> Option<Outcome> {
         let mut path = [0; 40];
         let len = self.guest.read_str(a.raw(need.path), &mut path).ok()?;
-        let who = path.get(..len)?.strip_prefix(b"/proc/")?.strip_suffix(b"/exe")?;
+        let (who, what) = split_once(path.get(..len)?.strip_prefix(b"/proc/")?)?;
         let mut real = [0; 4096];
-        let len = if who == b"self" || who == b"thread-self" {
-            self.guest.fd_path(EXE, &mut real).ok()?
-        } else {
-            sys::readlinkat(libc::AT_FDCWD, path.get(..=len)?, &mut real).ok()?
-        };
-        let (id, _) = shadow::parse_link(real.get(..len)?, self.ns.session)?;
-        let out = &mut self.scratch.data;
-        Some(match shadow_path(self.files, id, out) {
-            Ok(len) => {
-                let len = len.min(size);
-                let written = self.guest.write(place, out.get(..len).unwrap_or_default());
-                Outcome::from_result(written.map(|()| len.cast_signed()))
+        let own = who == b"self" || who == b"thread-self";
+        let len = match what {
+            b"exe" if !own => sys::readlinkat(libc::AT_FDCWD, path.get(..=len)?, &mut real).ok()?,
+            b"exe" => self.guest.fd_path(EXE, &mut real).ok()?,
+            b"cwd" if own => self.guest.fd_path(libc::AT_FDCWD, &mut real).ok()?,
+            _ => {
+                let fd = own.then_some(what.strip_prefix(b"fd/"))??;
+                self.guest.fd_path(number(fd)?, &mut real).ok()?
             }
-            Err(Errno::DEFER) => Outcome::Fail(Errno::DEFER),
-            Err(_) => Outcome::Pass(Reason::Declared),
-        })
+        };
+        let real = real.get(..len)?;
+        let out = &mut self.scratch.data;
+        let len = match shadow::parse_link(real, self.ns.session) {
+            Some((id, _)) => match shadow_path(self.files, id, out) {
+                Ok(len) => len,
+                Err(Errno::DEFER) => return Some(Outcome::Fail(Errno::DEFER)),
+                Err(_) => return Some(Outcome::Pass(Reason::Declared)),
+            },
+            None => {
+                let (prefix, rest) = self.ns.table.reverse(real)?;
+                let mut len = 0;
+                put(out, &mut len, prefix);
+                put(out, &mut len, rest);
+                len
+            }
+        };
+        let len = len.min(size);
+        let written = self.guest.write(place, out.get(..len).unwrap_or_default());
+        Some(Outcome::from_result(written.map(|()| len.cast_signed())))
     }
+}
+
+/// What is before the first slash, and what behind it.
+fn split_once(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = path.iter().position(|&b| b == b'/')?;
+    Some((path.get(..at)?, path.get(at + 1..)?))
 }
 
 fn two_names<'n>(op: Op, [from, to]: [Name<'n>; 2]) -> Request<'n> {

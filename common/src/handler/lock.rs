@@ -12,6 +12,7 @@
 //! ```
 
 use super::{Args, Cx};
+use crate::bytes::put;
 use crate::errno::Errno;
 use crate::files::{Files, Op, Request};
 use crate::guest::Guest;
@@ -71,9 +72,7 @@ impl Flock {
             (24, &self.pid.to_ne_bytes()),
         ];
         for (at, part) in parts {
-            if let Some(place) = bytes.get_mut(at..at + part.len()) {
-                place.copy_from_slice(part);
-            }
+            put(&mut bytes, &mut { at }, part);
         }
         bytes
     }

@@ -4,6 +4,7 @@ use super::{
     BUILT_IN, CacheMode, ENTRY, FLAG_FULL, FLAG_LOCAL, HEADER, Locks, MAGIC, OnTransient, RuleKind,
     SCHEMES, Table, get_u32,
 };
+use crate::bytes::{Decimal, put, room};
 use crate::sys;
 
 /// Why a mountlist was refused, and where.
@@ -22,41 +23,14 @@ pub struct ParseError<'t> {
 impl ParseError<'_> {
     /// Writes `FILE:LINE:COLUMN: what` into `out`, cut where it does not fit; gives the length.
     pub fn message(&self, out: &mut [u8]) -> usize {
-        let mut at = 0;
-        let mut put = |text: &[u8]| {
-            for &byte in text {
-                if let Some(place) = out.get_mut(at) {
-                    *place = byte;
-                    at += 1;
-                }
-            }
-        };
-        put(self.file);
-        for number in [self.line, self.column] {
-            put(b":");
-            let (digits, len) = decimal(number);
-            put(digits.get(digits.len() - len..).unwrap_or_default());
+        let mut len = 0;
+        let (line, column) = (Decimal::new(self.line as u64), Decimal::new(self.column as u64));
+        let what = self.what.as_bytes();
+        for part in [self.file, b":", line.text(), b":", column.text(), b": ", what] {
+            put(out, &mut len, part);
         }
-        put(b": ");
-        put(self.what.as_bytes());
-        at
+        len
     }
-}
-
-fn decimal(mut number: usize) -> ([u8; 20], usize) {
-    let mut digits = [b'0'; 20];
-    let mut len = 0;
-    for place in digits.iter_mut().rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "below 10")]
-        let digit = (number % 10) as u8;
-        *place = b'0' + digit;
-        len += 1;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    (digits, len)
 }
 
 /// The options of one rule while its line is read.
@@ -286,10 +260,11 @@ impl<'m> Builder<'m> {
             // A URL: `scheme://host/path` is `/scheme/host/path`.
             let mut path = [0; 4096];
             let rest = target.get(colon + 2..).unwrap_or_default();
-            let len = 1 + scheme.len() + rest.len();
-            let Some(place) = path.get_mut(..len) else { return wrong("the target is too long") };
-            for (place, &byte) in place.iter_mut().zip(b"/".iter().chain(scheme).chain(rest)) {
-                *place = byte;
+            let mut len = 0;
+            for part in [b"/", scheme, rest] {
+                if !put(&mut path, &mut len, part) {
+                    return wrong("the target is too long");
+                }
             }
             let path = path.get(..len).unwrap_or_default();
             return self.target(logical, at, path, target_at, options);
@@ -327,7 +302,7 @@ impl<'m> Builder<'m> {
         if look && self.hides_local(prefix) {
             self.flags |= FLAG_FULL;
         }
-        let entry = self.out.get_mut(at..at + ENTRY).ok_or(FULL)?;
+        let entry = room(self.out, at, ENTRY).ok_or(FULL)?;
         let numbers = [prefix.0, prefix.1, target.0, target.1];
         let mut bytes = numbers.iter().flat_map(|&n| low32(n).to_le_bytes()).chain([
             kind as u8,
@@ -354,13 +329,12 @@ impl<'m> Builder<'m> {
 
     /// Whether the rule's prefix exists on this machine.
     fn hides_local(&self, prefix: (usize, usize)) -> bool {
-        let name = self.out.get(prefix.0..prefix.0 + prefix.1).unwrap_or_default();
-        if name.is_empty() {
-            return true;
-        }
+        let name = self.out.get(prefix.0..).and_then(|rest| rest.get(..prefix.1));
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return true };
         let mut path = [0; 4097];
-        let Some(place) = path.get_mut(..name.len()) else { return false };
-        place.copy_from_slice(name);
+        if name.len() >= path.len() || !put(&mut path, &mut 0, name) {
+            return false;
+        }
         match sys::openat(
             libc::AT_FDCWD,
             &path,
@@ -378,7 +352,7 @@ impl<'m> Builder<'m> {
     /// Stores a path below `low`: escapes decoded, slashes collapsed, none at the end.
     fn store(&mut self, path: &[u8]) -> Result<(usize, usize), &'static str> {
         let start = self.low.checked_sub(path.len()).ok_or(FULL)?;
-        let place = self.out.get_mut(start..self.low).ok_or(FULL)?;
+        let place = room(self.out, start, path.len()).ok_or(FULL)?;
         let mut len = 0;
         let mut rest = path;
         while let Some((&first, tail)) = rest.split_first() {
@@ -408,8 +382,8 @@ impl<'m> Builder<'m> {
             return Err("a mountlist's paths cannot hold . or ..");
         }
         // To the end of the free part, so that nothing is wasted.
-        place.copy_within(..len, path.len() - len);
-        self.low -= len;
+        shift_up(place, len);
+        self.low = self.low.saturating_sub(len);
         Ok((self.low, len))
     }
 
@@ -424,8 +398,13 @@ impl<'m> Builder<'m> {
             return Err(FULL);
         }
         let moved = low - end;
-        let total = out.len() - moved;
-        out.copy_within(low.., end);
+        let total = out.len().saturating_sub(moved);
+        for at in end..total {
+            let byte = out.get(at + moved).copied().unwrap_or(0);
+            if let Some(place) = out.get_mut(at) {
+                *place = byte;
+            }
+        }
         for index in 0..count {
             for off in [0, 8] {
                 let at = HEADER + index * ENTRY + off;
@@ -445,6 +424,17 @@ impl<'m> Builder<'m> {
     }
 }
 
+/// Moves the first `len` bytes to the end of a buffer.
+fn shift_up(buffer: &mut [u8], len: usize) {
+    let gap = buffer.len().saturating_sub(len);
+    for at in (0..len).rev() {
+        let byte = buffer.get(at).copied().unwrap_or(0);
+        if let Some(place) = buffer.get_mut(at + gap) {
+            *place = byte;
+        }
+    }
+}
+
 /// Insertion sort: longest prefix first; of equal prefixes the later rule first.
 fn sort(out: &mut [u8], count: usize) {
     let len = |out: &[u8], index: usize| get_u32(out, HEADER + index * ENTRY + 4).unwrap_or(0);
@@ -452,11 +442,10 @@ fn sort(out: &mut [u8], count: usize) {
         let mut at = from;
         while at > 0 && len(out, at - 1) <= len(out, at) {
             let start = HEADER + (at - 1) * ENTRY;
-            if let Some((a, b)) = out
-                .get_mut(start..start + 2 * ENTRY)
-                .and_then(|pair| pair.split_at_mut_checked(ENTRY))
+            if let Some((a, b)) =
+                room(out, start, 2 * ENTRY).and_then(|pair| pair.split_at_mut_checked(ENTRY))
             {
-                a.swap_with_slice(b);
+                a.iter_mut().zip(b).for_each(|(a, b)| core::mem::swap(a, b));
             }
             at -= 1;
         }
@@ -464,9 +453,8 @@ fn sort(out: &mut [u8], count: usize) {
 }
 
 fn put_u32(out: &mut [u8], at: usize, value: u32) {
-    if let Some(place) = out.get_mut(at..at + 4) {
-        place.copy_from_slice(&value.to_le_bytes());
-    }
+    let mut at = at;
+    put(out, &mut at, &value.to_le_bytes());
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "offsets in a table of at most 4 GiB")]

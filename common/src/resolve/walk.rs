@@ -6,6 +6,7 @@
 //! ```
 
 use super::Target;
+use crate::bytes::put;
 use crate::errno::Errno;
 use crate::mountlist::{Perm, RuleKind, Table};
 use crate::outcome::Reason;
@@ -72,9 +73,8 @@ impl Walker {
 
     pub(super) fn name_from_input(&mut self, start: usize) -> Result<(), Errno> {
         let text = self.input.get(start..self.input_len).ok_or(Errno::EINVAL)?;
-        self.name.get_mut(..text.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(text);
-        self.name_len = text.len();
-        Ok(())
+        self.name_len = 0;
+        add(&mut self.name, &mut self.name_len, text)
     }
 
     /// Starts from this text instead of the guest's.
@@ -87,9 +87,9 @@ impl Walker {
     /// Puts text in front of what is still to be walked.
     pub(super) fn prepend(&mut self, parts: &[&[u8]]) -> Result<(), Errno> {
         for part in parts.iter().rev() {
-            let end = MAX_NAME - self.rest_len;
-            let start = end.checked_sub(part.len()).ok_or(Errno::ENAMETOOLONG)?;
-            self.rest.get_mut(start..end).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(part);
+            let mut start =
+                (MAX_NAME - self.rest_len).checked_sub(part.len()).ok_or(Errno::ENAMETOOLONG)?;
+            add(&mut self.rest, &mut start, part)?;
             self.rest_len += part.len();
         }
         Ok(())
@@ -112,6 +112,7 @@ impl Walker {
         self.name_len = 0;
         let mut links = 0;
         let mut opaque = false;
+        let mut dot = false;
         let mut perm = Perm::ALL;
         let trailing = self.rest.last() == Some(&b'/') && self.rest_len > 0;
         while let Some((at, len)) = self.next_component() {
@@ -121,11 +122,13 @@ impl Walker {
             let component = self.rest.get(at..end).unwrap_or_default();
             match component {
                 b"." => {
+                    dot = last;
                     self.drop_front(end);
                     continue;
                 }
                 b".." if !opaque => {
                     self.drop_front(end);
+                    self.must_be_dir(table)?;
                     self.pop();
                     continue;
                 }
@@ -138,6 +141,8 @@ impl Walker {
                     return Ok(Target::Remote(0));
                 }
                 Step::Opaque => opaque = true,
+                // Nothing of this machine is behind the name, only a deeper rule.
+                Step::Through => continue,
                 Step::On => {}
             }
             if opaque || (last && !follow && !slash) {
@@ -153,7 +158,17 @@ impl Walker {
                 self.follow_link(text)?;
             }
         }
-        self.finish(table, perm, trailing)
+        self.finish(
+            table,
+            perm,
+            if dot {
+                b"/."
+            } else if trailing {
+                b"/"
+            } else {
+                b""
+            },
+        )
     }
 
     /// The next component of the rest: start and length.
@@ -178,12 +193,8 @@ impl Walker {
     /// Moves a component from the rest to the name.
     fn push_front(&mut self, at: usize, end: usize) -> Result<(), Errno> {
         let component = self.rest.get(at..end).unwrap_or_default();
-        let start = self.name_len;
-        let place = self.name.get_mut(start..start + 1 + component.len());
-        let (slash, text) = place.and_then(<[u8]>::split_first_mut).ok_or(Errno::ENAMETOOLONG)?;
-        *slash = b'/';
-        text.copy_from_slice(component);
-        self.name_len += 1 + component.len();
+        add(&mut self.name, &mut self.name_len, b"/")?;
+        add(&mut self.name, &mut self.name_len, component)?;
         self.drop_front(end);
         Ok(())
     }
@@ -192,10 +203,7 @@ impl Walker {
     fn append_rest(&mut self) -> Result<(), Errno> {
         let from = MAX_NAME - self.rest_len;
         let rest = self.rest.get(from..).unwrap_or_default();
-        let start = self.name_len;
-        let place = self.name.get_mut(start..start + rest.len()).ok_or(Errno::ENAMETOOLONG)?;
-        place.copy_from_slice(rest);
-        self.name_len += rest.len();
+        add(&mut self.name, &mut self.name_len, rest)?;
         if self.name_len > 4095 {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -207,7 +215,10 @@ impl Walker {
         let found = table.lookup(self.name());
         *perm = found.map_or(Perm::ALL, |found| found.rule.perm);
         match found.map(|found| found.rule.kind) {
-            Some(RuleKind::Remote) => Ok(Step::Remote),
+            Some(RuleKind::Remote) => {
+                let rule = found.map(|found| found.rule.index);
+                Ok(if self.leads_deeper(table, rule) { Step::Through } else { Step::Remote })
+            }
             Some(RuleKind::Deny) => Err(Errno::EACCES),
             Some(RuleKind::Enoent) => Err(Errno::ENOENT),
             Some(RuleKind::Local) => {
@@ -221,21 +232,57 @@ impl Walker {
         }
     }
 
+    /// Whether what is left of the name, as it is written, leads into another rule below this one.
+    fn leads_deeper(&mut self, table: &Table<'_>, rule: Option<usize>) -> bool {
+        if self.rest_len == 0 || !table.is_ancestor(self.name()) {
+            return false;
+        }
+        let rest = self.rest.get(MAX_NAME - self.rest_len..).unwrap_or_default();
+        let name = self.name.get(..self.name_len).unwrap_or_default();
+        let mut len = 0;
+        let parts = [name].into_iter().chain(rest.split(|&b| b == b'/'));
+        for part in parts.filter(|part| !part.is_empty() && *part != b".") {
+            let slash: &[u8] = if len == 0 { b"" } else { b"/" };
+            for text in [slash, part] {
+                if !put(&mut self.physical, &mut len, text) {
+                    return false;
+                }
+            }
+        }
+        let whole = self.physical.get(..len).unwrap_or_default();
+        table.lookup(whole).map(|found| found.rule.index) != rule
+    }
+
+    /// Before `..` is taken: what it starts from is a directory. (A name that does not exist here
+    /// may be the way to a mount.)
+    fn must_be_dir(&mut self, table: &Table<'_>) -> Result<(), Errno> {
+        self.map_name(table, b"")?;
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        match sys::openat(libc::AT_FDCWD, self.physical(), flags, 0) {
+            Ok(fd) => {
+                sys::close(fd);
+                Ok(())
+            }
+            Err(Errno::ENOTDIR) => Err(Errno::ENOTDIR),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Reads the link at the name, as it lies on this machine, into `physical`; gives its length.
     fn read_link(&mut self, table: &Table<'_>) -> Result<usize, Errno> {
-        self.map_name(table, false)?;
+        self.map_name(table, b"")?;
         let mut text = [0; 4096];
         let len = sys::readlinkat(libc::AT_FDCWD, self.physical(), &mut text)?;
         let text = text.get(..len).unwrap_or_default();
-        self.physical.get_mut(..len).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(text);
+        add(&mut self.physical, &mut 0, text)?;
         Ok(len)
     }
 
     /// Goes on with the link text in `physical`.
     fn follow_link(&mut self, len: usize) -> Result<(), Errno> {
         let mut text = [0; 4096];
-        let text = text.get_mut(..len).ok_or(Errno::ENAMETOOLONG)?;
-        text.copy_from_slice(self.physical.get(..len).unwrap_or_default());
+        add(&mut text, &mut 0, self.physical.get(..len).unwrap_or_default())?;
+        let text = text.get(..len).unwrap_or_default();
         if text.is_empty() {
             return Err(Errno::ENOENT);
         }
@@ -248,36 +295,40 @@ impl Walker {
         self.prepend(&[text])
     }
 
-    /// Writes the local path of the name into `physical`, with its zero byte.
-    fn map_name(&mut self, table: &Table<'_>, slash: bool) -> Result<(), Errno> {
+    /// Writes the local path of the name and what ends it into `physical`, with its zero byte.
+    fn map_name(&mut self, table: &Table<'_>, end: &[u8]) -> Result<(), Errno> {
         let name = self.name.get(..self.name_len).unwrap_or_default();
         let (target, rest) = match table.lookup(name) {
             Some(found) if found.rule.kind == RuleKind::Local => (found.rule.target, found.rest),
             _ => (b"".as_slice(), name),
         };
-        let slash: &[u8] = if slash || (target.is_empty() && rest.is_empty()) { b"/" } else { b"" };
+        let end = if target.is_empty() && rest.is_empty() { b"/" } else { end };
         let mut len = 0;
-        for part in [target, rest, slash, b"\0"] {
-            let place = self.physical.get_mut(len..len + part.len());
-            place.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(part);
-            len += part.len();
+        for part in [target, rest, end, b"\0"] {
+            add(&mut self.physical, &mut len, part)?;
         }
         self.physical_len = len;
         Ok(())
     }
 
     /// The end of the walk on this machine.
-    fn finish(&mut self, table: &Table<'_>, perm: Perm, slash: bool) -> Result<Target, Errno> {
+    fn finish(&mut self, table: &Table<'_>, perm: Perm, end: &[u8]) -> Result<Target, Errno> {
         if !self.changed {
             return Ok(Target::Pass(Reason::ResolvedPlain));
         }
-        self.map_name(table, slash)?;
+        self.map_name(table, end)?;
         Ok(Target::Local(perm))
     }
+}
+
+/// Adds text at `len`.
+fn add(buffer: &mut [u8], len: &mut usize, text: &[u8]) -> Result<(), Errno> {
+    if put(buffer, len, text) { Ok(()) } else { Err(Errno::ENAMETOOLONG) }
 }
 
 enum Step {
     On,
     Opaque,
+    Through,
     Remote,
 }
