@@ -105,7 +105,7 @@ pub(crate) struct Options {
     pub(crate) argv0: Option<OsString>,
 
     /// The program and its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -123,5 +123,6 @@ mod tests {
         let options = Options::parse_from(["parrot-trace", "-d", "syscall,hole", "--", "-x", "--"]);
         assert_eq!(options.debug, [Flag::Syscall, Flag::Hole]);
         assert_eq!(options.command, ["-x", "--"]);
+        assert!(Options::try_parse_from(["parrot-trace", "--no-such-option", "true"]).is_err());
     }
 }

@@ -112,6 +112,16 @@ fn a_mapped_local_directory_is_rewritten_and_guarded() {
 }
 
 #[test]
+fn the_deepest_rule_wins_below_a_remote_one_and_at_the_root() {
+    let mut world = World::new("/ /chirp/h/root\n/tmp LOCAL\n/no DENY\n/no/but /chirp/h/but");
+    assert_eq!(mkdir(&mut world, "/").1, ["MkDir 0:/"]);
+    assert_eq!(mkdir(&mut world, "/etc/x").1, ["MkDir 0:/etc/x"]);
+    assert_eq!(mkdir(&mut world, "/tmp/x").0, Outcome::Pass(Reason::ResolvedPlain));
+    assert_eq!(mkdir(&mut world, "/no/x").0, Outcome::Fail(Errno::EACCES));
+    assert_eq!(mkdir(&mut world, "//no/./but/x").1, ["MkDir 0:/no/but/x"]);
+}
+
+#[test]
 fn names_relative_to_a_directory_shadow_belong_to_the_session() {
     let mut world = World::new("");
     let dir = FdClass::Shadow { id: 12, kind: Kind::Dir, writable: false };

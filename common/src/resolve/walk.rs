@@ -114,6 +114,11 @@ impl Walker {
         let mut opaque = false;
         let mut dot = false;
         let mut perm = Perm::ALL;
+        // A rule may map `/` itself.
+        if let Step::Remote = self.enter(table, &mut perm)? {
+            self.append_rest()?;
+            return Ok(Target::Remote(0));
+        }
         let trailing = self.rest.last() == Some(&b'/') && self.rest_len > 0;
         while let Some((at, len)) = self.next_component() {
             let end = at + len;
@@ -214,11 +219,14 @@ impl Walker {
     fn enter(&mut self, table: &Table<'_>, perm: &mut Perm) -> Result<Step, Errno> {
         let found = table.lookup(self.name());
         *perm = found.map_or(Perm::ALL, |found| found.rule.perm);
-        match found.map(|found| found.rule.kind) {
-            Some(RuleKind::Remote) => {
-                let rule = found.map(|found| found.rule.index);
-                Ok(if self.leads_deeper(table, rule) { Step::Through } else { Step::Remote })
+        let (kind, rule) = (found.map(|f| f.rule.kind), found.map(|f| f.rule.index));
+        match kind {
+            Some(RuleKind::Remote | RuleKind::Deny | RuleKind::Enoent)
+                if self.leads_deeper(table, rule) =>
+            {
+                Ok(Step::Through)
             }
+            Some(RuleKind::Remote) => Ok(Step::Remote),
             Some(RuleKind::Deny) => Err(Errno::EACCES),
             Some(RuleKind::Enoent) => Err(Errno::ENOENT),
             Some(RuleKind::Local) => {
@@ -264,7 +272,10 @@ impl Walker {
                 Ok(())
             }
             Err(Errno::ENOTDIR) => Err(Errno::ENOTDIR),
-            Err(_) => Ok(()),
+            Err(errno) => {
+                let found = table.lookup(self.name()).map(|found| found.rule.kind);
+                if found == Some(RuleKind::Local) { Err(errno) } else { Ok(()) }
+            }
         }
     }
 
