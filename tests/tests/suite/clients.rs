@@ -88,7 +88,6 @@ const COMMANDS: &[&[&str]] = &[
     &["xattr_set", "/d/text", "user.note", "value"],
     &["xattr_get", "/d/text", "user.note"],
     &["xattr_list", "/d/text"],
-    &["whoareyou", "HOST"],
     &["debug", "all"],
 ];
 
