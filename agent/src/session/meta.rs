@@ -6,6 +6,7 @@ use super::node::{Node, Validator};
 use super::walk::{Last, Place};
 use super::{Core, EMPTY, Object, data_reply};
 use crate::driver::{SetTime, Space};
+use crate::error::Kind as Trouble;
 use parrot_common::shadow::ShadowId;
 use parrot_common::{Attr, Errno, Name, Reply};
 use std::sync::Arc;
@@ -306,7 +307,14 @@ impl Core {
         }
         self.before_change(target)?;
         let path = wire(&target.path);
-        target.mount.driver.utimes(path, atime, mtime, false)?;
+        match target.mount.driver.utimes(path, atime, mtime, false) {
+            // A stock server cannot set the times of a link. Programs take ENOSYS for "not here"
+            // and go on; anything else would make `cp -a` fail.
+            Err(error) if target.link && error.kind() == Trouble::Unsupported => {
+                return Err(Errno::ENOSYS.into());
+            }
+            other => other?,
+        }
         let reply = self.changed(target);
         let Some(node) = &target.node else { return Ok(reply) };
         // The shadow holds the same bytes under the new time.

@@ -181,6 +181,9 @@ impl Core {
                 return self.open_dir(mount, &found.path, want.flags).map(Opened::Done);
             }
             _ if want.has(libc::O_DIRECTORY) => return Err(Errno::ENOTDIR.into()),
+            // A descriptor of the link itself: there is no shadow for it, and programs that only
+            // wanted to change its mode take this for an answer.
+            libc::S_IFLNK if want.has(libc::O_PATH) => return Err(Errno::EOPNOTSUPP.into()),
             libc::S_IFLNK => return Err(Errno::ELOOP.into()),
             libc::S_IFREG => {}
             _ => return Err(Errno::ENXIO.into()),
@@ -210,6 +213,12 @@ impl Core {
                 if error.kind() == Trouble::Remote(Errno::EEXIST) && !want.has(libc::O_EXCL) =>
             {
                 return Ok(Opened::Again);
+            }
+            // A directory of that name is a name that is taken.
+            Err(error)
+                if error.kind() == Trouble::Remote(Errno::EISDIR) && want.has(libc::O_EXCL) =>
+            {
+                return Err(Errno::EEXIST.into());
             }
             other => other?,
         };

@@ -207,7 +207,9 @@ impl Core {
             return Err(Errno::EXDEV.into());
         }
         if attr.is_dir() {
-            return Err(Errno::EPERM.into());
+            // That the new name is taken comes first.
+            let taken = to.mount.driver.stat(wire(&to.path), false).is_ok();
+            return Err(if taken { Errno::EEXIST } else { Errno::EPERM }.into());
         }
         if to.slash {
             return Err(if to.attr.is_some() { Errno::EEXIST } else { Errno::ENOENT }.into());
