@@ -125,13 +125,13 @@ impl<'d> SessionClient<'d> {
         socket.send(&[header.as_bytes(), request.a, request.b])?;
         let keep = request.op == Op::Open && request.args[0] & libc::O_CLOEXEC as u64 == 0;
         let mut reply = ReplyHeader::default();
-        let fds = socket.receive_header(&mut reply, !keep)?;
+        let (fds, have) = socket.receive_reply(&mut reply, out, !keep)?;
         let len = reply.len as usize;
-        if reply.seq != self.seq || len > out.len() {
+        if reply.seq != self.seq || len > out.len() || have > len {
             return Err(Errno::EPROTO.into());
         }
         let place = out.get_mut(..len).unwrap_or_default();
-        socket.receive(place)?;
+        socket.receive(place.get_mut(have..).unwrap_or_default())?;
         if reply.value == REDIRECT {
             return Err(Stop::Redirect(len));
         }

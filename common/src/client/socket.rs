@@ -122,23 +122,28 @@ impl Socket {
         Ok(())
     }
 
-    /// Reads a reply's header and the descriptors that come with it.
-    pub(super) fn receive_header(
+    /// Reads a reply: its header, the descriptors that come with it, and as much of its data as is
+    /// there already, in one call as a rule. Only one request is in flight, so nothing of another
+    /// reply can follow. Gives the descriptors and how many bytes of data came.
+    pub(super) fn receive_reply(
         &self,
         reply: &mut ReplyHeader,
+        data: &mut [u8],
         cloexec: bool,
-    ) -> Result<[i32; 2], Errno> {
+    ) -> Result<([i32; 2], usize), Errno> {
         let mut control = Control([0; 64]);
         let mut fds = [-1; 2];
         let mut done = 0;
         while done < REPLY_LEN {
             let place = reply.as_bytes_mut().get_mut(done..).unwrap_or_default();
-            let mut vec =
-                [libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: place.len() }];
+            let mut vec = [
+                libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: place.len() },
+                libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() },
+            ];
             let mut message = header(&mut vec, &mut control.0);
             let flags = if cloexec { libc::MSG_CMSG_CLOEXEC } else { 0 };
             let at = core::ptr::from_mut(&mut message) as usize;
-            // SAFETY: vector and control point to live memory that nobody else uses.
+            // SAFETY: vectors and control point to live memory that nobody else uses.
             match unsafe { sys::call(Sysno::recvmsg, [arg(self.fd), at, arg(flags), 0, 0, 0]) } {
                 Ok(0) => return Err(Errno::ECONNRESET),
                 Ok(n) => done += n,
@@ -149,7 +154,7 @@ impl Socket {
             let used = message.msg_controllen as usize;
             take_fds(control.0.get(..used).unwrap_or_default(), &mut fds);
         }
-        Ok(fds)
+        Ok((fds, done - REPLY_LEN))
     }
 
     /// Fills `place`.

@@ -123,7 +123,6 @@ impl Walker {
         while let Some((at, len)) = self.next_component() {
             let end = at + len;
             let last = self.rest.get(end..).is_none_or(|rest| rest.iter().all(|&b| b == b'/'));
-            let slash = last && end < MAX_NAME;
             let component = self.rest.get(at..end).unwrap_or_default();
             match component {
                 b"." => {
@@ -150,7 +149,7 @@ impl Walker {
                 Step::Through => continue,
                 Step::On => {}
             }
-            if opaque || (last && !follow && !slash) {
+            if opaque || (last && !follow && end == MAX_NAME) {
                 continue;
             }
             // Not a link: go on. Missing: the rest is taken as it is written, since a mount may
