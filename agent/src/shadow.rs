@@ -115,8 +115,12 @@ impl Store {
     /// Whether anybody has a complete shadow open or mapped for writing.
     #[must_use]
     pub fn is_written(&self, id: ShadowId) -> bool {
-        self.reopen(id, libc::O_RDONLY | libc::O_NONBLOCK)
-            .is_ok_and(|file| !lease(&file, libc::F_RDLCK))
+        match self.reopen(id, libc::O_RDONLY | libc::O_NONBLOCK) {
+            Ok(file) => !lease(&file, libc::F_RDLCK),
+            // A lease of our own, just being given back: it was had because nobody else is there.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Removes a complete shadow's names. Whoever holds it keeps it.

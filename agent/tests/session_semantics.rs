@@ -2,6 +2,7 @@
 
 mod session;
 
+use parrot_common::shadow::Kind;
 use parrot_common::{Errno, Name, Op, Request};
 use session::World;
 use std::fs::{self, File};
@@ -396,4 +397,38 @@ fn many_threads_write_files_of_their_own() {
     let old = File::open(world.there("f0")).unwrap();
     drop(old);
     until(|| !world.session.is_busy());
+}
+
+/// Many append to a file that none has made yet: some get the shadow of the new file, some come
+/// when it is sent and get a strict one. No record is lost.
+#[test]
+fn appenders_of_a_new_file_lose_nothing() {
+    const WRITERS: usize = 24;
+    let world = World::new();
+    for round in 0..60 {
+        let name = format!("/r/new{round}");
+        std::thread::scope(|scope| {
+            for number in 0..WRITERS {
+                let (world, name) = (&world, &name);
+                scope.spawn(move || {
+                    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND;
+                    let mut open = world.open(name, flags).unwrap();
+                    let record = format!("{number}\n");
+                    if open.kind == Kind::Complete {
+                        open.file.write_all(record.as_bytes()).unwrap();
+                    } else {
+                        let request = World::on(Op::PWrite, open.id, &[0, 1]);
+                        world.call(Request { a: record.as_bytes(), ..request }).unwrap();
+                    }
+                    world.flush(open.id).unwrap();
+                    drop(open);
+                    world.stat(name).unwrap();
+                });
+            }
+        });
+        let text = fs::read_to_string(world.there(&format!("new{round}"))).unwrap();
+        let mut found: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
+        found.sort_unstable();
+        assert_eq!(found, (0..WRITERS).collect::<Vec<_>>(), "round {round}: {text:?}");
+    }
 }

@@ -12,6 +12,7 @@ use crate::shadow::reopen;
 use parrot_common::shadow::ShadowId;
 use parrot_common::{Errno, Reply};
 use std::fs::File;
+use std::io::{Seek, Write};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -62,6 +63,9 @@ impl Core {
         let served = self.served(id)?;
         let node = &served.node;
         let mut work = node.work.lock();
+        if let Some(current) = self.live(&work) {
+            return self.pwrite_live(node, &mut work, &current, bytes, (!append).then_some(offset));
+        }
         let at = if append {
             self.append(&served, bytes)?
         } else {
@@ -72,6 +76,33 @@ impl Core {
         self.wrote(node, &mut work, |file| file.write_all_at(bytes, at));
         let value = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         Ok(Reply { value, aux: [at + bytes.len() as u64, 0, 0], ..EMPTY })
+    }
+
+    /// A write to a file that other guests have in write-behind: what they wrote and the server
+    /// has not comes first, so all go through the same shadow. It is sent before this returns.
+    fn pwrite_live(
+        &self,
+        node: &Arc<Node>,
+        work: &mut Work,
+        current: &Complete,
+        bytes: &[u8],
+        offset: Option<u64>,
+    ) -> Res<Reply> {
+        let append = if offset.is_some() { 0 } else { libc::O_APPEND };
+        let mut file = File::from(self.store.reopen(current.id, libc::O_WRONLY | append)?);
+        let end = match offset {
+            Some(offset) => {
+                file.write_all_at(bytes, offset)?;
+                offset + bytes.len() as u64
+            }
+            None => {
+                file.write_all(bytes)?;
+                file.stream_position()?
+            }
+        };
+        self.flush(node, work)?;
+        let value = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        Ok(Reply { value, aux: [end, 0, 0], ..EMPTY })
     }
 
     /// Writes at the end that the server knows; where that was.

@@ -6,16 +6,16 @@
 //! that the server's root is the empty path.
 
 use super::halt::{Halt, Res};
-use super::node::Nodes;
+use super::node::{Node, Nodes};
 use super::{Core, dirs::DirShadow};
 use crate::cache::{Age, AttrCache};
 use crate::driver::{Capabilities, DRIVERS, Driver};
 use crate::error::{Error, Kind};
 use crate::layer::{self, Layered, Retry, RetryPolicy};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use parrot_common::mountlist::{CacheMode, OnTransient, Rule, RuleKind};
 use parrot_common::{Attr, Errno};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,6 +40,9 @@ pub(super) struct Server {
     pub(super) sending: AtomicBool,
     /// Its files that this session has to do with.
     pub(super) nodes: Mutex<Nodes>,
+    /// Names of files that are being made: who finds one there waits until its shadow is there too.
+    creating: Mutex<HashSet<Vec<u8>>>,
+    created: Condvar,
     /// Open directories.
     pub(super) dirs: Mutex<HashMap<u64, Arc<DirShadow>>>,
 }
@@ -117,6 +120,48 @@ impl Server {
         let blocks = attr.blocks.max(attr.size.div_ceil(512));
         let blksize = 1 << 20;
         Attr { dev: self.dev, uid: me.0, gid: me.1, blksize, blocks, ..*attr }
+    }
+}
+
+/// A file is being made until this goes.
+#[derive(Debug)]
+pub(super) struct Creating<'s> {
+    server: &'s Server,
+    path: &'s [u8],
+}
+
+impl Drop for Creating<'_> {
+    fn drop(&mut self) {
+        self.server.creating.lock().remove(self.path);
+        self.server.created.notify_all();
+    }
+}
+
+impl Server {
+    /// Begins to make a file, unless somebody else does: then `None`, when that is over.
+    pub(super) fn begin_creating<'s>(&'s self, path: &'s [u8]) -> Option<Creating<'s>> {
+        if self.wait_created(path) {
+            return None;
+        }
+        let new = self.creating.lock().insert(path.to_vec());
+        new.then_some(Creating { server: self, path })
+    }
+
+    /// Waits while a file is being made; whether one was.
+    pub(super) fn wait_created(&self, path: &[u8]) -> bool {
+        let mut creating = self.creating.lock();
+        let mut waited = false;
+        while creating.contains(path) {
+            waited = true;
+            self.created.wait(&mut creating);
+        }
+        waited
+    }
+
+    /// Whether a node is still the one of its file.
+    pub(super) fn is_known(&self, node: &Arc<Node>) -> bool {
+        let known = self.nodes.lock().by_key(node.key);
+        known.is_some_and(|known| Arc::ptr_eq(&known, node))
     }
 }
 
@@ -252,6 +297,8 @@ impl Core {
             answered: AtomicBool::new(false),
             sending: AtomicBool::new(false),
             nodes: Mutex::default(),
+            creating: Mutex::default(),
+            created: Condvar::new(),
             dirs: Mutex::default(),
         });
         let mut servers = self.servers.write();

@@ -131,6 +131,11 @@ impl Nodes {
         self.by_key.get(&(attr.dev, attr.ino))
     }
 
+    /// The node of a device and inode number, if there is one.
+    pub(super) fn by_key(&self, key: (u64, u64)) -> Option<Arc<Node>> {
+        self.by_key.get(&key).cloned()
+    }
+
     /// The node of a name, if there is one.
     pub(super) fn named(&self, path: &[u8]) -> Option<&Arc<Node>> {
         self.by_name.get(path)

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 /// How often a name that changes under our hands is looked at anew.
-const TRIES: usize = 4;
+const TRIES: usize = 16;
 /// The flags that the kernel keeps with a descriptor.
 const KEPT: i32 = libc::O_ACCMODE
     | libc::O_APPEND
@@ -115,6 +115,11 @@ impl Core {
         if want.has(libc::O_CREAT | libc::O_DIRECTORY) {
             return Err(Errno::EINVAL.into());
         }
+        if want.has(libc::O_CREAT) && name.path.ends_with(b"/") {
+            // No file can be made under such a name, whatever is there.
+            self.walk(name, Last::Parent)?;
+            return Err(Errno::EISDIR.into());
+        }
         let last = if want.has(libc::O_CREAT | libc::O_EXCL) {
             Last::Parent
         } else if want.has(libc::O_NOFOLLOW) {
@@ -194,6 +199,9 @@ impl Core {
         if want.access() != libc::O_WRONLY {
             mount.allow(Right::Read)?;
         }
+        if mount.server.wait_created(&found.path) {
+            return Ok(Opened::Again);
+        }
         let node = mount.node(&found.path, &attr);
         if want.has(libc::O_TRUNC) {
             self.open_cut(found, &node, want)
@@ -207,6 +215,9 @@ impl Core {
     /// Makes a file that does not exist.
     fn create(&self, found: &Found, want: Want) -> Res<Opened> {
         let (mount, path) = (&found.mount, found.path.as_slice());
+        // Others see the file as soon as the server has it, but it is theirs to open only when its
+        // shadow is there: a strict writer's bytes and the shadow's would overwrite each other.
+        let Some(_creating) = mount.server.begin_creating(path) else { return Ok(Opened::Again) };
         let flags = OpenFlags { write: true, create: true, exclusive: true, ..want.remote() };
         let (handle, attr) = match mount.driver.open(wire(path), flags, want.mode) {
             Err(error)
@@ -246,6 +257,9 @@ impl Core {
     fn open_cut(&self, found: &Found, node: &Arc<Node>, want: Want) -> Res<Opened> {
         let mount = &found.mount;
         let mut work = node.work.lock();
+        if !mount.server.is_known(node) {
+            return Ok(Opened::Again);
+        }
         // ETXTBSY must come before the server acts.
         if let Some(current) = &work.current {
             self.store.reopen(current.id, libc::O_WRONLY)?;
@@ -298,6 +312,9 @@ impl Core {
     fn open_strict(&self, found: &Found, node: &Arc<Node>, want: Want) -> Res<Opened> {
         let mount = &found.mount;
         let mut work = node.work.lock();
+        if !mount.server.is_known(node) {
+            return Ok(Opened::Again);
+        }
         if work.upload.is_some() {
             return self.hand_over(&work, want).map(Opened::Done);
         }
@@ -384,6 +401,9 @@ impl Core {
     fn open_read(&self, found: &Found, node: &Arc<Node>, want: Want) -> Res<Opened> {
         let mount = &found.mount;
         let mut work = node.work.lock();
+        if !mount.server.is_known(node) {
+            return Ok(Opened::Again);
+        }
         if work.upload.is_some() {
             if work.current.as_ref().is_some_and(|current| self.store.is_written(current.id)) {
                 return self.hand_over(&work, want).map(Opened::Done);

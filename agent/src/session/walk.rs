@@ -135,6 +135,9 @@ struct Walk {
     slash: bool,
     ending: Ending,
     last: Last,
+    /// Only the directory that holds the last name was asked for: what the name itself is, whoever
+    /// asked decides.
+    parent: bool,
     links: u32,
     climbed: bool,
 }
@@ -148,13 +151,15 @@ impl Walk {
         };
         let slash = path.ends_with(b"/") || ending != Ending::Name;
         // With a slash at the end the last component must be a directory: it is looked at.
-        let last = if last == Last::Parent && slash { Last::Keep } else { last };
+        let parent = last == Last::Parent;
+        let last = if parent && slash { Last::Keep } else { last };
         let mut walk = Self {
             logical: Vec::new(),
             rest: VecDeque::new(),
             slash,
             ending,
             last,
+            parent,
             links: 0,
             climbed: false,
         };
@@ -333,7 +338,9 @@ impl Core {
                         self.follow(mount, &path, walk)?;
                         return Ok(None);
                     }
-                    Some(_) if !last || walk.slash => return Err(Errno::ENOTDIR.into()),
+                    Some(_) if !last || (walk.slash && !walk.parent) => {
+                        return Err(Errno::ENOTDIR.into());
+                    }
                     Some(_) => {}
                 }
                 if last {
