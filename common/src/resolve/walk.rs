@@ -112,7 +112,7 @@ impl Walker {
         self.name_len = 0;
         let mut links = 0;
         let mut opaque = false;
-        let mut dot = false;
+        let mut dots: &[u8] = b"";
         let mut perm = Perm::ALL;
         // A rule may map `/` itself.
         if let Step::Remote = self.enter(table, &mut perm)? {
@@ -126,14 +126,19 @@ impl Walker {
             let component = self.rest.get(at..end).unwrap_or_default();
             match component {
                 b"." => {
-                    dot = last;
+                    dots = if last { b"/." } else { b"" };
                     self.drop_front(end);
                     continue;
                 }
                 b".." if !opaque => {
                     self.drop_front(end);
                     self.must_be_dir(table)?;
-                    self.pop();
+                    if last && self.is_below_local(table) {
+                        // The kernel takes it, and refuses it where such a name cannot be changed.
+                        dots = b"/..";
+                    } else {
+                        self.pop();
+                    }
                     continue;
                 }
                 _ => {}
@@ -162,17 +167,7 @@ impl Walker {
                 self.follow_link(text)?;
             }
         }
-        self.finish(
-            table,
-            perm,
-            if dot {
-                b"/."
-            } else if trailing {
-                b"/"
-            } else {
-                b""
-            },
-        )
+        self.finish(table, perm, if dots.is_empty() && trailing { b"/" } else { dots })
     }
 
     /// The next component of the rest: start and length.
@@ -258,6 +253,12 @@ impl Walker {
         }
         let whole = self.physical.get(..len).unwrap_or_default();
         table.lookup(whole).map(|found| found.rule.index) != rule
+    }
+
+    /// Whether the name lies inside a mapped directory.
+    fn is_below_local(&self, table: &Table<'_>) -> bool {
+        let found = table.lookup(self.name());
+        found.is_some_and(|found| found.rule.kind == RuleKind::Local && !found.rest.is_empty())
     }
 
     /// Before `..` is taken: what it starts from is a directory. (A name that does not exist here
