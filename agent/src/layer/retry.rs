@@ -4,6 +4,9 @@
 //! of the mount. What must not be done twice is looked for first, if the server may have done it
 //! ([`settle`]). Somebody is told when a wait lasts, and when it ends.
 //!
+//! A deadline that passed is remembered for as long again (1 s to 10 s): a call that fails in that
+//! time is tried once and not waited for, and a server that says nothing is not even asked.
+//!
 //! A host that was never reached is more likely a typing error than a server away: refusals and
 //! unknown names are then an error after 3 s, unless the mount asks to hold or to kill.
 
@@ -29,6 +32,8 @@ const LONGEST: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_secs(1);
 /// How long a host may be unreachable that was never reached.
 const NEVER_REACHED: Duration = Duration::from_secs(3);
+/// How long a wait in vain is remembered, at least and at most.
+const REMEMBERED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 /// What to do when the deadline has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,6 +90,8 @@ struct Outage {
     waiting: usize,
     since: Option<Instant>,
     announced: bool,
+    /// A wait was in vain: until when nobody waits again, and for what.
+    given_up: Option<(Instant, Kind)>,
 }
 
 /// The layer.
@@ -95,6 +102,8 @@ pub struct Retry {
     /// Whether the server has ever answered.
     reached: AtomicBool,
     outage: Mutex<Outage>,
+    /// `outage.given_up` says something.
+    away: AtomicBool,
 }
 
 impl Retry {
@@ -106,6 +115,7 @@ impl Retry {
             policy,
             reached: AtomicBool::new(false),
             outage: Mutex::default(),
+            away: AtomicBool::new(false),
         }
     }
 
@@ -124,10 +134,14 @@ impl Retry {
     /// Tries again until something else than a transient failure comes, or time is up.
     fn persist<T>(
         &self,
-        first: Error,
+        (first, begin): (Error, Instant),
         mut attempt: impl FnMut(&Error) -> ControlFlow<Result<T>, Error>,
     ) -> Result<T> {
-        let start = Instant::now();
+        // Silence was waited for already; a transfer that broke off in its middle was none.
+        let start = if first.kind() == Kind::TimedOut { begin } else { Instant::now() };
+        if self.given_up().is_some() {
+            return Err(given_up(first, begin.elapsed()));
+        }
         let mut waiting = Waiting::begin(self);
         let mut pause = FIRST;
         let mut error = first;
@@ -137,6 +151,7 @@ impl Retry {
                 end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 waiting.outcome = "gave up";
+                self.give_up(error.kind(), start.elapsed());
                 return Err(given_up(error, start.elapsed()));
             }
             if !waiting.pause(jittered(pause).min(left), &error, end.map(|end| end - start)) {
@@ -159,6 +174,23 @@ impl Retry {
         }
     }
 
+    /// Remembers a wait in vain.
+    fn give_up(&self, kind: Kind, waited: Duration) {
+        let [least, most] = REMEMBERED;
+        let until = Instant::now() + waited.clamp(least, most);
+        self.outage.lock().given_up = Some((until, kind));
+        self.away.store(true, SeqCst);
+    }
+
+    /// What was waited for in vain a moment ago.
+    fn given_up(&self) -> Option<Kind> {
+        if !self.away.load(SeqCst) {
+            return None;
+        }
+        let given_up = self.outage.lock().given_up;
+        given_up.filter(|(until, _)| Instant::now() < *until).map(|(_, kind)| kind)
+    }
+
     /// Notes that the server has answered.
     fn note<T>(&self, result: &Result<T>) {
         let answered = match result {
@@ -167,6 +199,10 @@ impl Retry {
         };
         if answered && !self.reached.load(SeqCst) {
             self.reached.store(true, SeqCst);
+        }
+        if answered && self.away.load(SeqCst) {
+            self.away.store(false, SeqCst);
+            self.outage.lock().given_up = None;
         }
     }
 }
@@ -179,6 +215,12 @@ impl Around for Retry {
         run: &mut dyn FnMut() -> Result<T>,
         done: fn() -> Option<T>,
     ) -> Result<T> {
+        if self.given_up() == Some(Kind::TimedOut) {
+            let path = String::from_utf8_lossy(op.path);
+            let target = format!("{}{path}", self.server);
+            return Err(Error::new(Kind::TimedOut, op.name, target, "it said nothing just now"));
+        }
+        let begin = Instant::now();
         let first = match judge(run()) {
             ControlFlow::Continue(error) => error,
             ControlFlow::Break(result) => {
@@ -186,8 +228,10 @@ impl Around for Retry {
                 return result;
             }
         };
-        let Some(change) = &op.change else { return self.persist(first, |_| judge(run())) };
-        self.persist(first, |error| {
+        let Some(change) = &op.change else {
+            return self.persist((first, begin), |_| judge(run()));
+        };
+        self.persist((first, begin), |error| {
             if error.is_in_doubt() {
                 match settle(inner, change) {
                     Ok(Settled::NotDone) => {}

@@ -9,7 +9,7 @@ use super::halt::{Halt, Res};
 use super::node::{Node, Nodes};
 use super::{Core, dirs::DirShadow};
 use crate::cache::{Age, AttrCache};
-use crate::driver::{Capabilities, DRIVERS, Driver};
+use crate::driver::{Capabilities, Config, DRIVERS, Driver};
 use crate::error::{Error, Kind};
 use crate::layer::{self, Layered, Retry, RetryPolicy};
 use parking_lot::{Condvar, Mutex};
@@ -285,7 +285,14 @@ impl Core {
             return Err(Error::new(Kind::Unreachable, "connect", name, cause).into());
         };
         let host = std::str::from_utf8(host).map_err(|_| Halt::from(Errno::EHOSTUNREACH))?;
-        let plain = (def.connect)(host, &self.driver_config)?;
+        let patience = self.patience(scheme, host.as_bytes());
+        let config = &self.driver_config;
+        let config = Config {
+            silence: config.silence.min(patience),
+            connect_timeout: config.connect_timeout.min(patience),
+            ..config.clone()
+        };
+        let plain = (def.connect)(host, &config)?;
         let server = Arc::new(Server {
             scheme: def.scheme,
             host: host.to_owned(),
@@ -303,6 +310,20 @@ impl Core {
         });
         let mut servers = self.servers.write();
         Ok(Arc::clone(servers.entry(key).or_insert(server)))
+    }
+
+    /// The shortest deadline of the rules that lead to a server: no request may take longer.
+    fn patience(&self, scheme: &[u8], host: &[u8]) -> Duration {
+        let leads = |rule: &Rule<'_>| {
+            let mut parts = rule.target.get(1..).unwrap_or_default().splitn(3, |&b| b == b'/');
+            rule.kind == RuleKind::Remote
+                && rule.on_transient != OnTransient::Hold
+                && parts.next() == Some(scheme)
+                && parts.next().is_none_or(|other| other.is_empty() || other == host)
+        };
+        let rules = self.table.rules().filter(leads);
+        let shortest = rules.filter_map(|rule| rule.deadline_ms).min();
+        shortest.map_or(Duration::MAX, |ms| Duration::from_millis(ms.into()))
     }
 
     /// The names in a made-up directory: the next components of the servers that have answered.
