@@ -4,12 +4,15 @@
 //! exist, and when the server said so. Whoever asks says how old the answer may be. What this
 //! session changes is entered or forgotten at once; an answer that was under way during such a
 //! change is not entered ([`AttrCache::epoch`]).
+//!
+//! Whoever takes answers of any age ([`Age::Forever`]) gets the same answer ever after, even when
+//! others, who want to know better, have asked anew.
 
 use parking_lot::RwLock;
 use parrot_common::Attr;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// More names than this are not kept: the cache starts anew.
@@ -33,15 +36,19 @@ struct Entry {
     /// This session has changed it since.
     stale: bool,
     link: Option<Arc<[u8]>>,
+    /// What those were told who take answers of any age.
+    settled: OnceLock<Option<Attr>>,
 }
 
 impl Entry {
-    fn is_fresh(&self, age: Age) -> bool {
-        match age {
+    fn seen(&self, age: Age) -> Option<Option<Attr>> {
+        let fresh = match age {
             Age::Any => true,
-            Age::Forever => !self.stale,
+            Age::Forever if self.stale => false,
+            Age::Forever => return Some(*self.settled.get_or_init(|| self.attr)),
             Age::Within(limit) => !self.stale && self.at.elapsed() < limit,
-        }
+        };
+        fresh.then_some(self.attr)
     }
 
     /// Whether this is a directory to pass through: a change of its entries does not matter.
@@ -75,7 +82,7 @@ impl AttrCache {
     #[must_use]
     pub fn get(&self, path: &[u8], age: Age) -> Option<Option<Attr>> {
         let entries = self.entries.read();
-        entries.get(path).filter(|entry| entry.is_fresh(age)).map(|entry| entry.attr)
+        entries.get(path)?.seen(age)
     }
 
     /// Whether a name and all between `root` and it are directories to pass through.
@@ -93,7 +100,6 @@ impl AttrCache {
     #[must_use]
     pub fn path(&self, root: usize, path: &[u8], age: Age) -> Path {
         let entries = self.entries.read();
-        let fresh = |path: &[u8]| entries.get(path).filter(|entry| entry.is_fresh(age));
         let slashes = path.iter().enumerate().filter(|&(at, &b)| b == b'/' && at > root);
         for (at, _) in slashes {
             let parent = entries.get(path.get(..at).unwrap_or_default());
@@ -101,7 +107,7 @@ impl AttrCache {
                 return Path::Unknown;
             }
         }
-        match fresh(path).map(|entry| entry.attr) {
+        match entries.get(path).and_then(|entry| entry.seen(age)) {
             // A directory that we may not look at, only pass through.
             Some(Some(attr)) if attr.ino == 0 => Path::Unknown,
             Some(attr) => Path::Known(attr),
@@ -119,7 +125,14 @@ impl AttrCache {
     pub fn answer(&self, path: &[u8], attr: Option<Attr>, epoch: u64) {
         let mut entries = self.entries.write();
         if self.epoch() == epoch {
-            insert(&mut entries, path, attr);
+            insert(&mut entries, path, attr, true);
+        }
+    }
+
+    /// Notes which version of a file the session holds: those who take any answer see this one.
+    pub fn settle(&self, path: &[u8], attr: Attr) {
+        if let Some(entry) = self.entries.write().get_mut(path).filter(|entry| !entry.stale) {
+            entry.settled = Some(attr).into();
         }
     }
 
@@ -127,7 +140,7 @@ impl AttrCache {
     pub fn put(&self, path: &[u8], attr: Option<Attr>) {
         let mut entries = self.entries.write();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        insert(&mut entries, path, attr);
+        insert(&mut entries, path, attr, false);
     }
 
     /// Enters many answers at once.
@@ -135,7 +148,7 @@ impl AttrCache {
         let mut entries = self.entries.write();
         if self.epoch() == epoch {
             for (path, attr) in answers {
-                insert(&mut entries, &path, Some(attr));
+                insert(&mut entries, &path, Some(attr), true);
             }
         }
     }
@@ -146,6 +159,7 @@ impl AttrCache {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         if let Some(entry) = entries.get_mut(path) {
             entry.stale = true;
+            entry.settled = OnceLock::new();
         }
     }
 
@@ -191,11 +205,17 @@ impl AttrCache {
     }
 }
 
-fn insert(entries: &mut HashMap<Box<[u8]>, Entry>, path: &[u8], attr: Option<Attr>) {
+fn insert(
+    entries: &mut HashMap<Box<[u8]>, Entry>,
+    path: &[u8],
+    attr: Option<Attr>,
+    keep_settled: bool,
+) {
     if entries.len() >= LIMIT {
         entries.clear();
     }
-    let new = Entry { attr, at: Instant::now(), stale: false, link: None };
+    let new =
+        Entry { attr, at: Instant::now(), stale: false, link: None, settled: OnceLock::new() };
     match entries.get_mut(path) {
         Some(entry) => {
             // A link is never changed, only replaced.
@@ -204,7 +224,9 @@ fn insert(entries: &mut HashMap<Box<[u8]>, Entry>, path: &[u8], attr: Option<Att
                 .link
                 .take()
                 .filter(|_| entry.attr.zip(attr).is_some_and(|(old, new)| same(old, new)));
-            *entry = Entry { link, ..new };
+            let settled = std::mem::take(&mut entry.settled);
+            let settled = if keep_settled { settled } else { OnceLock::new() };
+            *entry = Entry { link, settled, ..new };
         }
         None => {
             entries.insert(path.into(), new);
@@ -234,6 +256,21 @@ mod tests {
         assert_eq!(cache.path(0, b"/a/b/f", Age::Within(Duration::ZERO)), Path::Unknown);
         cache.forget_tree(b"/a/b");
         assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn who_takes_any_answer_keeps_the_first() {
+        let cache = AttrCache::default();
+        let of = |size| Some(Attr { size, ..attr(libc::S_IFREG, 5) });
+        cache.answer(b"/f", of(14), cache.epoch());
+        assert_eq!(cache.get(b"/f", Age::Forever), Some(of(14)));
+        cache.answer(b"/f", of(19), cache.epoch());
+        assert_eq!(cache.get(b"/f", Age::Forever), Some(of(14)));
+        assert_eq!(cache.get(b"/f", Age::Within(Duration::from_secs(60))), Some(of(19)));
+        cache.expire(b"/f");
+        assert_eq!(cache.get(b"/f", Age::Forever), None);
+        cache.put(b"/f", of(20));
+        assert_eq!(cache.get(b"/f", Age::Forever), Some(of(20)));
     }
 
     #[test]

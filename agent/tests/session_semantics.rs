@@ -4,7 +4,7 @@ mod session;
 
 use parrot_common::shadow::Kind;
 use parrot_common::{Errno, Name, Op, Request};
-use session::World;
+use session::{Temp, World};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -431,4 +431,28 @@ fn appenders_of_a_new_file_lose_nothing() {
         found.sort_unstable();
         assert_eq!(found, (0..WRITERS).collect::<Vec<_>>(), "round {round}: {text:?}");
     }
+}
+
+/// What a mount has fetched once it shows ever after, though another mount of the same server asks
+/// anew each time.
+#[test]
+fn a_settled_mount_keeps_the_size_with_the_bytes() {
+    let world = World::new();
+    world.put("f", b"fourteen bytes");
+    let list = format!(
+        "/old /local/-{0} cache=session\n/new /local/-{0} cache=strict\n",
+        world.remote.display()
+    );
+    let both = World::listed(Temp::new(), &world.remote, &list, 1 << 20);
+    let mut old = String::new();
+    both.open("/old/f", libc::O_RDONLY).unwrap().file.read_to_string(&mut old).unwrap();
+    assert_eq!(old, "fourteen bytes");
+    world.put("f", b"nineteen bytes long");
+    assert_eq!(both.stat("/new/f").unwrap().size, 19);
+    let strict = both.open("/new/f", libc::O_RDONLY).unwrap();
+    assert_eq!(both.fstat(strict.id).unwrap().size, 19);
+    assert_eq!(both.stat("/old/f").unwrap().size, 14);
+    let again = both.open("/old/f", libc::O_RDONLY).unwrap();
+    assert_eq!(again.file.metadata().unwrap().len(), 14);
+    assert_eq!(both.fstat(again.id).unwrap().size, 14);
 }

@@ -5,13 +5,14 @@ use super::mount::{Mount, Right, wire};
 use super::node::{Node, Validator};
 use super::walk::{Last, Place};
 use super::{Core, EMPTY, Object, data_reply};
+use crate::cache::Age;
 use crate::driver::{SetTime, Space};
 use crate::error::Kind as Trouble;
 use parrot_common::shadow::ShadowId;
 use parrot_common::{Attr, Errno, Name, Reply};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A file or directory that an operation is about.
 #[derive(Debug)]
@@ -84,17 +85,17 @@ impl Core {
             let node = server.nodes.lock().find(&attr).cloned();
             if let Some(node) = node.filter(|node| node.writable.load(Ordering::Acquire)) {
                 self.flush_node(&node)?;
-                attr = self.attr_of(&node)?;
+                attr = self.attr_of(&node, found.mount.age)?;
             }
         }
         attr_reply(&server.show(&attr, self.me), out)
     }
 
     /// The attributes of a file by its node; under the name this session knows it by.
-    fn attr_of(&self, node: &Arc<Node>) -> Res<Attr> {
+    fn attr_of(&self, node: &Arc<Node>, age: Age) -> Res<Attr> {
         let cache = &node.server().cache;
         if let Some(name) = node.name() {
-            if let Some(attr) = self.cached_attr(node, &name) {
+            if let Some(attr) = self.cached_attr(node, &name, age) {
                 return Ok(attr);
             }
             let epoch = cache.epoch();
@@ -123,14 +124,30 @@ impl Core {
         }
     }
 
-    fn cached_attr(&self, node: &Node, name: &[u8]) -> Option<Attr> {
-        let attr = node.server().cache.get(name, node.mount.age)??;
+    /// How old the attributes of an open file may be. Its node may be another mount's.
+    fn age_of(&self, object: &Object) -> Age {
+        match object {
+            Object::Served(served) if served.blocks.is_none() => match served.node.mount.age {
+                Age::Any | Age::Forever => Age::Within(Duration::ZERO),
+                age @ Age::Within(_) => age,
+            },
+            Object::Complete(shadow) if shadow.node.mount.is_strict() => Age::Forever,
+            Object::Complete(shadow) => shadow.node.mount.age,
+            Object::Served(served) => served.node.mount.age,
+            Object::Dir(_) | Object::Program(_) => Age::Within(Duration::ZERO),
+        }
+    }
+
+    fn cached_attr(&self, node: &Node, name: &[u8], age: Age) -> Option<Attr> {
+        let attr = node.server().cache.get(name, age)??;
         ((attr.dev, attr.ino) == node.key).then_some(attr)
     }
 
     /// fstat(2).
     pub(super) fn fstat(&self, id: ShadowId, out: &mut [u8]) -> Res<Reply> {
-        let node = match self.object(id)? {
+        let object = self.object(id)?;
+        let age = self.age_of(&object);
+        let node = match object {
             Object::Complete(shadow) => Arc::clone(&shadow.node),
             Object::Served(served) => Arc::clone(&served.node),
             Object::Dir(dir) => {
@@ -154,7 +171,7 @@ impl Core {
             Object::Program(_) => return Err(Errno::EBADF.into()),
         };
         self.flush_node(&node)?;
-        let attr = self.attr_of(&node)?;
+        let attr = self.attr_of(&node, age)?;
         let attr = self.with_shadow_size(&node, attr);
         attr_reply(&node.server().show(&attr, self.me), out)
     }
@@ -199,16 +216,19 @@ impl Core {
                 Some(attr_reply(&server.show(&attr, self.me), out))
             }
             Op::FStat => {
-                let node = match self.object(request.id) {
-                    Ok(Object::Complete(shadow)) => Arc::clone(&shadow.node),
-                    Ok(Object::Served(served)) => Arc::clone(&served.node),
-                    Ok(_) => return None,
+                let object = match self.object(request.id) {
+                    Ok(object) => object,
                     Err(errno) => return Some(Err(errno.into())),
+                };
+                let node = match &object {
+                    Object::Complete(shadow) => &shadow.node,
+                    Object::Served(served) => &served.node,
+                    _ => return None,
                 };
                 if node.writable.load(Ordering::Acquire) {
                     return None;
                 }
-                let attr = self.cached_attr(&node, &node.name()?)?;
+                let attr = self.cached_attr(node, &node.name()?, self.age_of(&object))?;
                 Some(attr_reply(&node.server().show(&attr, self.me), out))
             }
             Op::Flush => {

@@ -215,6 +215,13 @@ impl Core {
     /// Makes a file that does not exist.
     fn create(&self, found: &Found, want: Want) -> Res<Opened> {
         let (mount, path) = (&found.mount, found.path.as_slice());
+        // A stock server follows a link that leads nowhere even when asked to create exclusively.
+        if want.has(libc::O_EXCL)
+            && !mount.server.capabilities.nanoseconds
+            && mount.driver.stat(wire(path), false).is_ok()
+        {
+            return Err(Errno::EEXIST.into());
+        }
         // Others see the file as soon as the server has it, but it is theirs to open only when its
         // shadow is there: a strict writer's bytes and the shadow's would overwrite each other.
         let Some(_creating) = mount.server.begin_creating(path) else { return Ok(Opened::Again) };
@@ -323,11 +330,12 @@ impl Core {
         {
             self.store.reopen(current.id, libc::O_WRONLY)?;
         }
+        let epoch = mount.server.cache.epoch();
         let (handle, attr) = match mount.driver.open(wire(&found.path), want.remote(), 0) {
             Err(error) if is_gone(&error) => return Ok(Opened::Again),
             other => other?,
         };
-        mount.server.cache.put(&found.path, Some(attr));
+        mount.server.cache.answer(&found.path, Some(attr), epoch);
         if (attr.dev, attr.ino) == node.key {
             return self.serve(node, &mut work, want, handle, &attr).map(Opened::Done);
         }
@@ -439,6 +447,7 @@ impl Core {
             return Ok(Opened::Again);
         }
         *node.last.lock() = attr;
+        mount.server.cache.settle(&found.path, attr);
         if attr.size <= self.limits.complete_limit {
             self.fill_current(node, &mut work, handle.as_ref(), attr, fetched)?;
             return self.hand_over(&work, want).map(Opened::Done);
@@ -488,6 +497,7 @@ impl Core {
             return Ok(Opened::Again);
         }
         *node.last.lock() = attr;
+        mount.server.cache.settle(&found.path, attr);
         match bytes {
             Some(bytes) => self.new_version(node, work, &bytes, attr, fetched)?,
             None => {

@@ -54,7 +54,16 @@ impl Core {
         if found.attr.is_some() || found.is_root() {
             return Err(Errno::EEXIST.into());
         }
-        found.mount.driver.mkdir(wire(&found.path), mode)?;
+        match found.mount.driver.mkdir(wire(&found.path), mode) {
+            // A stock server says this of a link that leads nowhere.
+            Err(error)
+                if error.errno() == Errno::EACCES
+                    && found.mount.driver.stat(wire(&found.path), false).is_ok() =>
+            {
+                return Err(Errno::EEXIST.into());
+            }
+            other => other?,
+        }
         found.mount.server.cache.put(&found.path, Some(NEW_DIR));
         touched(&found.mount, &found.path);
         Ok(EMPTY)

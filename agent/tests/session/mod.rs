@@ -79,9 +79,14 @@ impl World {
 
     pub(crate) fn over(temp: Temp, remote: &Path, options: &str, limit: u64) -> Self {
         let list = format!("/r /local/-{} {options}\n", remote.display());
+        Self::listed(temp, remote, &list, limit)
+    }
+
+    /// With a mountlist of its own.
+    pub(crate) fn listed(temp: Temp, remote: &Path, list: &str, limit: u64) -> Self {
         let session = Session::open(SessionConfig {
             dir: temp.0.join("s"),
-            table: table(&list),
+            table: table(list),
             driver: parrot_agent::driver::Config::default(),
             limits: Limits { complete_limit: limit, ..Limits::default() },
             notify: Some(std::sync::Arc::new(|text| println!("notified: {text}"))),
