@@ -392,7 +392,7 @@ impl Core {
 
     /// listxattr(2).
     pub(super) fn listxattr(&self, target: &Target, out: &mut [u8]) -> Res<Reply> {
-        if !target.mount.server.capabilities.xattr {
+        if !target.mount.server.capabilities().xattr {
             return Ok(EMPTY);
         }
         let all = target.mount.driver.listxattr(wire(&target.path), false)?;
@@ -426,7 +426,7 @@ impl Core {
 const USER: &[u8] = b"user.";
 
 fn travels(target: &Target, name: &[u8]) -> Result<(), Errno> {
-    let can = target.mount.server.capabilities.xattr && name.starts_with(USER);
+    let can = target.mount.server.capabilities().xattr && name.starts_with(USER);
     if can { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
 }
 

@@ -32,7 +32,6 @@ pub(super) struct Server {
     pub(super) dev: u64,
     /// Without any layer.
     pub(super) plain: Arc<dyn Driver>,
-    pub(super) capabilities: Capabilities,
     pub(super) cache: AttrCache,
     /// It has answered once.
     pub(super) answered: AtomicBool,
@@ -115,6 +114,11 @@ impl Mount {
 }
 
 impl Server {
+    /// What it can do, as far as is known: nothing is before the first connection.
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.plain.capabilities()
+    }
+
     /// Attributes as guests see them.
     pub(super) fn show(&self, attr: &Attr, me: (u32, u32)) -> Attr {
         let blocks = attr.blocks.max(attr.size.div_ceil(512));
@@ -298,7 +302,6 @@ impl Core {
             host: host.to_owned(),
             // The upper bits stay free: old programs keep a device in 32 bits.
             dev: hash(&[&key]) >> 32 | 1,
-            capabilities: plain.capabilities(),
             plain,
             cache: AttrCache::default(),
             answered: AtomicBool::new(false),

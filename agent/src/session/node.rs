@@ -85,7 +85,7 @@ impl Validator {
 
     /// Whether attributes tell enough: it was not changed just before it was fetched.
     pub(super) fn is_trusted(&self, server: &Server) -> bool {
-        let slack = if server.capabilities.nanoseconds { FINE } else { WHOLE_SECONDS };
+        let slack = if server.capabilities().nanoseconds { FINE } else { WHOLE_SECONDS };
         let (seconds, nanoseconds) = self.attr.mtime;
         let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         let nanoseconds = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0));

@@ -217,7 +217,7 @@ impl Core {
         let (mount, path) = (&found.mount, found.path.as_slice());
         // A stock server follows a link that leads nowhere even when asked to create exclusively.
         if want.has(libc::O_EXCL)
-            && !mount.server.capabilities.nanoseconds
+            && !mount.server.capabilities().nanoseconds
             && mount.driver.stat(wire(path), false).is_ok()
         {
             return Err(Errno::EEXIST.into());
