@@ -396,6 +396,7 @@ impl Core {
             Op::Complete => self.complete(id, flag(0)),
             Op::Attach => self.attach(id),
             Op::Fill => self.fill(id, word(0), word(1)),
+            Op::LockPolicy => Ok(self.lock_policy(request)),
             Op::Seek => self.seek(id, word(0).cast_signed(), half(1).cast_signed()),
             _ => Err(Errno::ENOSYS.into()),
         }

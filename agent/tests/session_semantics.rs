@@ -2,8 +2,9 @@
 
 mod session;
 
+use parrot_agent::Who;
 use parrot_common::shadow::Kind;
-use parrot_common::{Errno, Name, Op, Request};
+use parrot_common::{Errno, Name, Op, Request, Stop};
 use session::{Temp, World};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -455,4 +456,39 @@ fn a_settled_mount_keeps_the_size_with_the_bytes() {
     let again = both.open("/old/f", libc::O_RDONLY).unwrap();
     assert_eq!(again.file.metadata().unwrap().len(), 14);
     assert_eq!(both.fstat(again.id).unwrap().size, 14);
+}
+
+#[test]
+fn locks_are_refused_where_the_mount_says_so() {
+    for (options, refused) in [("locks=refuse", 1), ("", 0)] {
+        let world = World::with(options, 1 << 20);
+        world.put("f", b"x");
+        for flags in [libc::O_RDONLY, libc::O_RDWR] {
+            let open = world.open("/r/f", flags).unwrap();
+            let (reply, _) = world.call(World::on(Op::LockPolicy, open.id, &[])).unwrap();
+            assert_eq!(reply.value, refused, "{options} {flags}");
+        }
+    }
+}
+
+#[test]
+fn what_is_here_needs_no_waiting() {
+    let world = World::with("", 1 << 10);
+    world.put("large", &vec![7; 400 << 10]);
+    let open = world.open("/r/large", libc::O_RDONLY).unwrap();
+    let mut out = vec![0; 1000];
+    let mut at_once =
+        |request: Request<'_>| world.session.try_call(Who { pid: 1 }, &request, &mut out);
+    let deferred = Err(Stop::Fail(Errno::DEFER));
+    let first = World::on(Op::PRead, open.id, &[5]);
+    assert_eq!(at_once(first), deferred);
+    world.call(first).unwrap();
+    assert_eq!(at_once(first).unwrap().len, 1000);
+    assert_eq!(at_once(World::on(Op::PRead, open.id, &[300 << 10])), deferred);
+    assert_eq!(at_once(World::on(Op::PRead, open.id, &[400 << 10])).unwrap().len, 0);
+    let end = World::on(Op::Seek, open.id, &[0, 2]);
+    assert_eq!(at_once(end).unwrap().value, 400 << 10);
+    assert!(at_once(World::named(Op::Access, "/r/large", &[0, 1])).is_ok());
+    let execute = World::named(Op::Access, "/r/large", &[1, 1]);
+    assert_eq!(at_once(execute), Err(Stop::Fail(Errno::EACCES)));
 }

@@ -178,6 +178,8 @@ ops! {
     Seek = 46;
     /// Waits `args[0]` milliseconds, if this session may be waited for.
     Pause = 47;
+    /// Whether locks on shadow `id` are refused (`locks=refuse`). Reply: value = 1 if so.
+    LockPolicy = 48;
 }
 
 /// A request, see [`Op`] for the meaning of the fields in each operation.

@@ -52,6 +52,24 @@ impl Core {
         Ok(Reply { len, ..EMPTY })
     }
 
+    /// `pread` of what is here; `None` when somebody would be waited for.
+    pub(super) fn pread_at_once(
+        &self,
+        id: ShadowId,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Option<Res<Reply>> {
+        let served = match self.served(id) {
+            Ok(served) => served,
+            Err(errno) => return Some(Err(errno.into())),
+        };
+        if served.node.writable.load(Ordering::Acquire) {
+            return None;
+        }
+        let read = served.read_present(out, offset)?;
+        Some(read.map(|len| Reply { len, ..EMPTY }))
+    }
+
     /// pwrite(2) to a strict served file: on the server first, then in what others see.
     pub(super) fn pwrite(
         &self,
@@ -217,6 +235,18 @@ impl Core {
             Some(served) => Ok(served.handle.fstat()?.size),
             None => Ok(std::fs::metadata(self.store.complete_path(id))?.len()),
         }
+    }
+
+    /// `seek` where the size is here; `None` when somebody would be waited for.
+    pub(super) fn seek_at_once(
+        &self,
+        id: ShadowId,
+        offset: i64,
+        whence: i32,
+    ) -> Option<Res<Reply>> {
+        let Ok(Object::Served(served)) = self.object(id) else { return None };
+        let blocks = served.blocks.as_ref()?;
+        (!blocks.control.is_withdrawn()).then(|| self.seek(id, offset, whence))
     }
 
     /// lseek(2) with SEEK_END, SEEK_DATA, SEEK_HOLE: a remote file has no holes that we know of.

@@ -3,11 +3,12 @@
 use super::halt::{Halt, Res};
 use super::mount::{Mount, Right, wire};
 use super::node::{Node, Validator};
-use super::walk::{Last, Place};
+use super::walk::{Found, Last, Place};
 use super::{Core, EMPTY, Object, data_reply};
 use crate::cache::Age;
 use crate::driver::{SetTime, Space};
 use crate::error::Kind as Trouble;
+use parrot_common::mountlist::Locks;
 use parrot_common::shadow::ShadowId;
 use parrot_common::{Attr, Errno, Name, Reply};
 use std::sync::Arc;
@@ -198,6 +199,14 @@ impl Core {
         match request.op {
             Op::Hello => Some(Ok(self.hello(out))),
             Op::PathOf => Some(self.path_of(request.id, out)),
+            Op::LockPolicy => Some(Ok(self.lock_policy(request))),
+            Op::PRead => self.pread_at_once(request.id, request.args[0], out),
+            Op::Seek => self.seek_at_once(
+                request.id,
+                request.args[0].cast_signed(),
+                i32::try_from(request.args[1]).ok()?,
+            ),
+            Op::Access => self.access_at_once(name, request.args[0], request.args[1] != 0),
             Op::Stat => {
                 if self.is_unsettled() {
                     return None;
@@ -240,6 +249,26 @@ impl Core {
         }
     }
 
+    /// `access` as far as the cache tells: who may read and write is for the server to say.
+    fn access_at_once(&self, name: Name<'_>, mode: u64, follow: bool) -> Option<Res<Reply>> {
+        if self.is_unsettled() {
+            return None;
+        }
+        let Place::Remote(found) = self.known(name, last(follow), false)? else { return None };
+        if found.attr.is_some() && mode & 6 != 0 {
+            return None;
+        }
+        self.stats.hit();
+        Some(self.access_found(&found, u32::try_from(mode).ok()?))
+    }
+
+    /// Whether locks on an open file are refused.
+    pub(super) fn lock_policy(&self, request: &parrot_common::Request<'_>) -> Reply {
+        let mount = self.mount_of(request);
+        let refused = mount.is_some_and(|mount| mount.rule.locks == Locks::Refuse);
+        Reply { value: i64::from(refused), ..EMPTY }
+    }
+
     /// chdir(2).
     pub(super) fn chdir(&self, name: Name<'_>) -> Res<Reply> {
         let found = match self.walk(name, Last::Follow)? {
@@ -259,6 +288,10 @@ impl Core {
             Place::Above(_) if mode & 2 != 0 => return Err(Errno::EROFS.into()),
             Place::Above(_) => return Ok(EMPTY),
         };
+        self.access_found(&found, mode)
+    }
+
+    fn access_found(&self, found: &Found, mode: u32) -> Res<Reply> {
         let attr = found.existing()?;
         let rights = [(4, Right::Read), (2, Right::Write), (1, Right::Exec)];
         for (bit, right) in rights {

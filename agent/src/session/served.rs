@@ -158,6 +158,22 @@ impl Served {
         Ok(len)
     }
 
+    /// Reads at an offset what is there already; `None` if a block would have to be fetched.
+    pub(super) fn read_present(&self, out: &mut [u8], offset: u64) -> Option<Res<usize>> {
+        let blocks = self.blocks.as_ref().filter(|b| !b.control.is_withdrawn())?;
+        let left = blocks.control.size().saturating_sub(offset);
+        let len = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if len == 0 {
+            return Some(Ok(0));
+        }
+        let end = offset.saturating_add(len as u64);
+        if !((offset >> BLOCK_SHIFT)..end.div_ceil(BLOCK)).all(|b| blocks.control.is_present(b)) {
+            return None;
+        }
+        let read = blocks.data.read_exact_at(out.get_mut(..len)?, offset);
+        Some(read.map(|()| len).map_err(Into::into))
+    }
+
     /// Its cache must not be used any more: the file has changed.
     pub(super) fn withdraw(&self) {
         if let Some(blocks) = &self.blocks {

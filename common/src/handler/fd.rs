@@ -15,6 +15,19 @@ const FICLONERANGE: u32 = 0x4020_940d;
 const FIDEDUPERANGE: u32 = 0xc018_9436;
 const FS_IOC_FIEMAP: u32 = 0xc020_660b;
 
+/// The commands of fcntl(2) that lock.
+const fn is_lock(command: i32) -> bool {
+    matches!(
+        command,
+        libc::F_GETLK
+            | libc::F_SETLK
+            | libc::F_SETLKW
+            | libc::F_OFD_GETLK
+            | libc::F_OFD_SETLK
+            | libc::F_OFD_SETLKW
+    )
+}
+
 impl<G: Guest, F: Files> Cx<'_, G, F> {
     /// close(2) is a flush: what was written is on the server when it returns, or it fails. The
     /// descriptor is closed in any case.
@@ -80,6 +93,11 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let FdClass::Shadow { id, kind, .. } = class else {
             return Outcome::Pass(Reason::PlainFd);
         };
+        if is_lock(a.int(1))
+            && let Err(errno) = self.may_lock(id)
+        {
+            return Outcome::Fail(errno);
+        }
         if kind == Kind::Served
             && let Some(outcome) = self.lock(a, id)
         {
@@ -94,6 +112,25 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
             // A lease on the shadow would be the session's own tool broken.
             libc::F_SETLEASE | libc::F_NOTIFY => Outcome::Fail(Errno::EINVAL),
             _ => Outcome::Pass(Reason::CompleteFd),
+        }
+    }
+
+    /// flock(2): the kernel locks the shadow, unless the mount wants none of it.
+    pub(crate) fn flock(&mut self, a: Args) -> Outcome {
+        let FdClass::Shadow { id, .. } = self.guest.fd_class(a.int(0)) else {
+            return Outcome::Pass(Reason::PlainFd);
+        };
+        match self.may_lock(id) {
+            Ok(()) => Outcome::Pass(Reason::CompleteFd),
+            Err(errno) => Outcome::Fail(errno),
+        }
+    }
+
+    fn may_lock(&mut self, id: ShadowId) -> Result<(), Errno> {
+        let reply = self.files.call(&Request::on(Op::LockPolicy, id), &mut []);
+        match reply.map_err(super::data::errno)?.value {
+            1 => Err(Errno::ENOLCK),
+            _ => Ok(()),
         }
     }
 

@@ -173,7 +173,7 @@ syscalls! {
     fcntl = SYS_fcntl, FD, ["fcntl", "fcntl64"] => fcntl, "Controls a descriptor.";
     ioctl = SYS_ioctl, FD, ["ioctl"] => ioctl, "Controls a device; clones of shadows are refused.";
     recvmsg = SYS_recvmsg, Policy::Always, ["recvmsg"] => recvmsg, "Receives a message, perhaps with descriptors.";
-    flock = SYS_flock, Policy::Pass, ["flock"], "Locks a file: the kernel locks the shadow, within the session.";
+    flock = SYS_flock, FD, ["flock"] => flock, "Locks a file: the kernel locks the shadow, within the session.";
     mmap = SYS_mmap, Policy::Fd(&[4], On::Any), ["mmap", "mmap64"] => mmap, "Maps a file.";
 
     // Programs.

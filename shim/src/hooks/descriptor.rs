@@ -67,6 +67,13 @@ hook! {
         let args = [int(fd), int(command), argument, 0, 0, 0];
         slow(Sysno::fcntl, args, || real(fd, command, argument))
     }
+    /// flock(2)
+    fn [flock](fd: c_int, operation: c_int) -> c_int {
+        if fds::plain(fd) {
+            return real(fd, operation);
+        }
+        slow(Sysno::flock, [int(fd), int(operation), 0, 0, 0, 0], || real(fd, operation))
+    }
     /// ioctl(2)
     fn [ioctl](fd: c_int, request: usize, argument: usize) -> c_int {
         /// `FICLONE`, `FICLONERANGE`: the source is another descriptor.
