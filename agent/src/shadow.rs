@@ -4,6 +4,7 @@
 //! SESSION/c/ID             complete shadows: all bytes of a remote file
 //! SESSION/x/ID/BASENAME    a second link to c/ID, for exec
 //! SESSION/d/ID             directory shadows, removed as soon as they are open
+//! /dev/shm/parrot:TAG:ID   the same where that is memory: a disk takes much longer over it
 //! SESSION/s/ID             bytes of served files, unlinked as soon as they are open
 //! memfd parrot:TAG:ID      served shadows: a size and a position, no bytes
 //! ```
@@ -16,12 +17,12 @@
 use nix::fcntl::{OFlag, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use parrot_common::shadow::{ShadowId, format_id, tag};
-use std::ffi::CString;
+use parrot_common::shadow::{SHM_DIR, ShadowId, format_id, tag};
+use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +37,8 @@ pub struct Store {
     dir: PathBuf,
     tag: Vec<u8>,
     next: AtomicU64,
+    /// Directory shadows lie in `/dev/shm`.
+    shm: bool,
 }
 
 /// The text form of an id, as in file names.
@@ -60,7 +63,7 @@ impl Store {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let start = u64::try_from(now.as_micros()).unwrap_or(0) << 10;
         let tag = tag(dir.as_os_str().as_bytes()).to_vec();
-        Ok(Self { dir: dir.to_owned(), tag, next: AtomicU64::new(start & !3) })
+        Ok(Self { dir: dir.to_owned(), tag, next: AtomicU64::new(start & !3), shm: has_shm() })
     }
 
     /// The session directory.
@@ -169,8 +172,13 @@ impl Store {
         watch: impl FnOnce(ShadowId, &Path),
     ) -> io::Result<(ShadowId, OwnedFd)> {
         let id = self.new_id();
-        let path = self.dir.join("d").join(id_name(id));
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let make = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
+        let shm = [SHM_DIR, self.tag.as_slice(), b":", &format_id(id)].concat();
+        let mut path = PathBuf::from(OsString::from_vec(shm));
+        if !self.shm || make(&path).is_err() {
+            path = self.dir.join("d").join(id_name(id));
+            make(&path)?;
+        }
         let kept = libc::O_PATH | libc::O_NONBLOCK | libc::O_NOATIME;
         let flags = OFlag::from_bits_truncate(flags & kept);
         let opened = open(&path, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
@@ -210,6 +218,14 @@ impl Store {
         }
         reopen(file.as_fd(), libc::O_RDONLY)
     }
+}
+
+/// Whether `/dev/shm` is memory that we may use.
+fn has_shm() -> bool {
+    use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+    use nix::unistd::{AccessFlags, access};
+    statfs("/dev/shm").is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
+        && access("/dev/shm", AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
 }
 
 /// Opens the file behind a descriptor anew.

@@ -7,7 +7,7 @@
 //! ```text
 //! complete   SESSION/c/ID            or SESSION/c/ID (deleted)
 //! program    SESSION/x/ID/BASENAME   a second link to the same inode, for exec and /proc/self/exe
-//! directory  SESSION/d/ID (deleted)
+//! directory  SESSION/d/ID (deleted), or /dev/shm/parrot:TAG:ID (deleted)
 //! served     /memfd:parrot:TAG:ID (deleted)
 //! ```
 //!
@@ -54,6 +54,9 @@ impl Kind {
     }
 }
 
+/// What the names of directory shadows in memory begin with; `TAG:ID` comes then.
+pub const SHM_DIR: &[u8] = b"/dev/shm/parrot:";
+
 /// Reads a link text of `/proc/PID/fd/N`, `cwd` or `exe`. `session` is the session directory
 /// (absolute, no slash at the end).
 #[must_use]
@@ -61,6 +64,10 @@ pub fn parse_link(link: &[u8], session: &[u8]) -> Option<(ShadowId, Kind)> {
     if let Some(rest) = link.strip_prefix(b"/memfd:parrot:") {
         let rest = rest.strip_prefix(tag(session))?.strip_prefix(b":")?;
         return Some((parse_id(rest.get(..16)?)?, Kind::Served));
+    }
+    if let Some(rest) = link.strip_prefix(SHM_DIR) {
+        let rest = rest.strip_prefix(tag(session))?.strip_prefix(b":")?;
+        return Some((parse_id(rest.get(..16)?)?, Kind::Dir));
     }
     let rest = link.strip_prefix(session)?;
     let kind = match rest.get(..3)? {
@@ -119,15 +126,17 @@ mod tests {
             (text("/tmp/parrot.0/abc/c/", " (deleted)"), Kind::Complete),
             (text("/tmp/parrot.0/abc/x/", "/ls"), Kind::Complete),
             (text("/tmp/parrot.0/abc/d/", " (deleted)"), Kind::Dir),
+            (text("/dev/shm/parrot:abc:", " (deleted)"), Kind::Dir),
             (text("/memfd:parrot:abc:", " (deleted)"), Kind::Served),
         ];
         for (link, kind) in known {
             assert_eq!(parse_link(&link, session), Some((0x1234_5678_9abc_def0, kind)));
         }
-        let foreign: [&[u8]; 6] = [
+        let foreign: [&[u8]; 7] = [
             b"/etc/passwd",
             b"/tmp/parrot.0/abc/c/1",
             b"/tmp/parrot.0/abd/c/123456789abcdef0",
+            b"/dev/shm/parrot:abd:123456789abcdef0 (deleted)",
             b"/memfd:parrot:abd:123456789abcdef0 (deleted)",
             b"/tmp/parrot.0/abc/c/0000000000000000",
             b"socket:[1]",
