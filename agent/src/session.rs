@@ -1,4 +1,4 @@
-//! [`Session`]: the owner of everything remote, behind [`Files`].
+//! [`Session`]: the owner of everything remote, behind [`Files`](parrot_common::Files).
 //!
 //! A request comes in through [`Session::call`] on any thread and blocks until it is answered.
 //! [`Session::try_call`] answers only what needs no waiting.
