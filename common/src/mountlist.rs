@@ -20,6 +20,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+use crate::bytes::put;
 pub use parse::{Builder, ParseError};
 
 /// Where `/SCHEME/…` names lead without any mountlist: the prefix and the target are the same.
@@ -276,6 +277,19 @@ impl<'a> Table<'a> {
             .filter_map(|rule| Some((rule, strip(physical, rule.target)?)))
             .max_by_key(|(rule, _)| rule.target.len())
             .map(|(rule, rest)| (rule.prefix, rest))
+    }
+}
+
+/// Gives every rule of a compiled table that has no deadline of its own this one, in seconds.
+pub fn set_default_deadline(table: &mut [u8], seconds: u64) {
+    let Some(count) = Table::from_bytes(table).map(|table| table.count) else { return };
+    // The largest value means "not given".
+    let value = u32::try_from(seconds.saturating_mul(1000)).unwrap_or(u32::MAX).min(u32::MAX - 1);
+    for index in 0..count {
+        let mut at = HEADER + index * ENTRY + 28;
+        if get_u32(table, at) == Some(u32::MAX) {
+            put(table, &mut at, &value.to_le_bytes());
+        }
     }
 }
 

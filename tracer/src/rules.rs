@@ -3,7 +3,7 @@
 use crate::cli::Options;
 use anyhow::{Context as _, Result, anyhow};
 use parrot_common::handler::Namespace;
-use parrot_common::mountlist::{Builder, ParseError, Table};
+use parrot_common::mountlist::{Builder, ParseError, Table, set_default_deadline};
 use std::os::unix::ffi::OsStrExt;
 
 /// Compiles the rules that the options give.
@@ -35,27 +35,9 @@ pub(crate) fn compile(options: &Options) -> Result<Vec<u8>> {
     let used = builder.finish().map_err(|what| anyhow!("mountlist: {what}"))?;
     out.truncate(used);
     if let Some(seconds) = options.timeout {
-        set_deadline(&mut out, seconds.saturating_mul(1000));
+        set_default_deadline(&mut out, seconds);
     }
     Ok(out)
-}
-
-/// Gives every rule without a deadline of its own this one. The layout is that of
-/// [`parrot_common::mountlist`].
-fn set_deadline(table: &mut [u8], milliseconds: u64) {
-    const HEADER: usize = 16;
-    const ENTRY: usize = 32;
-    const DEADLINE: usize = 28;
-    let Some(count) = Table::from_bytes(table).map(|table| table.rules().count()) else { return };
-    // The largest value means "not given".
-    let value = u32::try_from(milliseconds).unwrap_or(u32::MAX).min(u32::MAX - 1);
-    for entry in table.get_mut(HEADER..).unwrap_or_default().chunks_exact_mut(ENTRY).take(count) {
-        if let Some(place) = entry.get_mut(DEADLINE..)
-            && place == u32::MAX.to_le_bytes()
-        {
-            place.copy_from_slice(&value.to_le_bytes());
-        }
-    }
 }
 
 fn wrong(error: &ParseError<'_>) -> anyhow::Error {
