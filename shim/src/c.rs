@@ -24,6 +24,16 @@ unsafe extern "C" {
     pub(crate) static mut environ: *mut *mut c_char;
     pub(crate) safe fn fileno(stream: *mut FILE) -> c_int;
     pub(crate) safe fn fflush(stream: *mut FILE) -> c_int;
+    pub(crate) safe fn getc(stream: *mut FILE) -> c_int;
+    pub(crate) safe fn putc(byte: c_int, stream: *mut FILE) -> c_int;
+    pub(crate) safe fn ungetc(byte: c_int, stream: *mut FILE) -> c_int;
+    pub(crate) safe fn mbrtowc(
+        to: *mut i32,
+        from: *const c_char,
+        len: usize,
+        state: *mut c_void,
+    ) -> usize;
+    pub(crate) safe fn wcrtomb(to: *mut c_char, wide: i32, state: *mut c_void) -> usize;
     pub(crate) safe fn fopencookie(
         cookie: *mut c_void,
         mode: *const c_char,

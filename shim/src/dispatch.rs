@@ -72,7 +72,8 @@ fn missing() -> bool {
 #[inline(never)]
 pub(crate) fn decide(nr: usize, args: [usize; 6], lookup: Lookup) -> Step {
     let errno = c::errno();
-    let step = with_slot(|parts, ns| {
+    let brief = nr == Sysno::read.id() as usize || nr == Sysno::pread64.id() as usize;
+    let step = with_slot(brief, |parts, ns| {
         let Parts { client, good, places, scratch } = parts;
         let mut own = Own { places, good };
         let mut cx = Cx { guest: &mut own, files: client, ns, scratch, lookup };
@@ -111,10 +112,11 @@ fn rewritten(nr: usize, args: [usize; 6]) -> isize {
 
 /// Runs code with a slot.
 pub(crate) fn with_slot<R>(
+    brief: bool,
     code: impl FnOnce(Parts<'_>, &parrot_common::handler::Namespace<'static>) -> R,
 ) -> Option<R> {
     let ns = namespace::get()?;
-    let mut claim = guard::claim()?;
+    let mut claim = guard::claim(brief)?;
     let parts = claim.parts()?;
     Some(code(parts, &ns))
 }
@@ -124,7 +126,7 @@ pub(crate) fn with_session<R>(
     code: impl FnOnce(&mut SessionClient<'static>, &mut [u8]) -> R,
 ) -> Option<R> {
     let errno = c::errno();
-    let result = with_slot(|parts, _| code(parts.client, &mut parts.scratch.data));
+    let result = with_slot(false, |parts, _| code(parts.client, &mut parts.scratch.data));
     c::set_errno(errno);
     result
 }

@@ -23,6 +23,8 @@ use syscalls::Sysno;
 
 /// Slots that are mapped together; more calls at once than this fail with ENOMEM.
 const COUNT: usize = 64;
+/// The owner of a slot that did not say which thread it is.
+const SOMEBODY: u32 = u32::MAX;
 /// The first word of the owner page, once it is set up.
 const MARK: u32 = 0x7061_7272;
 
@@ -113,9 +115,13 @@ impl Claim {
 }
 
 /// Claims a slot. `None`: no memory, or more calls at once than there are slots.
-pub(crate) fn claim() -> Option<Claim> {
+///
+/// `brief`: the call is a copy out of memory as a rule. Asking for the thread's number would cost it
+/// a third of its time, so the slot is marked as somebody's only; should the thread be cancelled in
+/// it, the slot is lost.
+pub(crate) fn claim(brief: bool) -> Option<Claim> {
     let owners = owners()?;
-    let me = sys::gettid().cast_unsigned();
+    let me = if brief { SOMEBODY } else { sys::gettid().cast_unsigned() };
     claim_for(owners, me).or_else(|| {
         reclaim(owners);
         claim_for(owners, me)
@@ -143,7 +149,7 @@ fn reclaim(owners: &Owners) {
     for owner in &owners.owner {
         let tid = owner.load(Ordering::Relaxed);
         let dead = memory::raw(Sysno::tgkill, [pid, tid as usize, 0, 0, 0, 0]).is_err();
-        if tid != 0 && dead {
+        if tid != 0 && tid != SOMEBODY && dead {
             let _ = owner.compare_exchange(tid, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }

@@ -17,6 +17,7 @@ mod stat;
 mod stdio;
 mod temp;
 mod walk;
+mod wide;
 mod xattr;
 
 pub(crate) use descriptor::received;
@@ -73,6 +74,23 @@ pub(crate) const ENTRIES: &[&str] = &[
     "freopen64",
     "fdopen",
     "fclose",
+    "fgetwc",
+    "getwc",
+    "fgetwc_unlocked",
+    "getwc_unlocked",
+    "getwchar",
+    "getwchar_unlocked",
+    "fgetws",
+    "fgetws_unlocked",
+    "__fgetws_chk",
+    "__fgetws_unlocked_chk",
+    "ungetwc",
+    "fputwc",
+    "putwc",
+    "fputwc_unlocked",
+    "putwc_unlocked",
+    "fputws",
+    "fputws_unlocked",
     // Descriptors.
     "posix_fallocate",
     "posix_fallocate64",

@@ -228,7 +228,16 @@ impl Core {
         if let Some(node) = &node {
             self.flush_node(node)?;
         }
-        from.mount.driver.link(wire(&from.path), wire(&to.path))?;
+        match from.mount.driver.link(wire(&from.path), wire(&to.path)) {
+            // A stock server follows the old name first and reports what is wrong with that.
+            Err(error)
+                if error.errno() == Errno::ENOENT
+                    && to.mount.driver.stat(wire(&to.path), false).is_ok() =>
+            {
+                return Err(Errno::EEXIST.into());
+            }
+            other => other?,
+        }
         server.cache.expire(&from.path);
         server.cache.forget(&to.path);
         touched(&to.mount, &to.path);

@@ -63,7 +63,7 @@ pub(super) fn execute(nr: usize, args: [usize; 6]) -> isize {
 /// Asks the handler and makes the call as it says.
 fn ruled(nr: usize, args: [usize; 6], lookup: Lookup) -> isize {
     let errno = c::errno();
-    let result = dispatch::with_slot(|parts, ns| {
+    let result = dispatch::with_slot(false, |parts, ns| {
         let crate::guard::Parts { client, good, places, scratch } = parts;
         let mut own = memory::Own { places, good };
         let mut cx = Cx { guest: &mut own, files: client, ns, scratch, lookup };

@@ -43,11 +43,15 @@ extern "C" fn remote(path: *const c_char, flags: c_int) -> *mut c_void {
     // SAFETY: libc's function of this signature.
     let real = unsafe { core::mem::transmute::<*mut c_void, Function>(REAL.get(c"dlopen")) };
     let open = super::open::open(path, libc::O_RDONLY | libc::O_CLOEXEC, 0);
-    if open < 0 || fds::plain(open) {
-        if open >= 0 {
-            super::descriptor::close(open);
-        }
+    if open < 0 {
         return real(path, flags);
+    }
+    if fds::plain(open) {
+        // A local file under another name: by the name that the kernel has for it.
+        let mut name = [0_u8; 4096];
+        let found = name.split_last_mut().and_then(|(_, room)| fds::kernel_name(Some(open), room));
+        super::descriptor::close(open);
+        return real(if found.is_some() { name.as_ptr().cast() } else { path }, flags);
     }
     let Some(fd) = super::stdio::complete(open, libc::O_RDONLY) else { return real(path, flags) };
     let mut name = [0_u8; 4096];

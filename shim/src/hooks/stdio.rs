@@ -231,6 +231,11 @@ fn variable(fd: c_int) -> Option<*mut *mut FILE> {
     (!found.is_null()).then_some(found)
 }
 
+/// The stream that `stdin` is now.
+pub(super) fn standard_input() -> Option<*mut FILE> {
+    variable(0).map(|place| c::peek(place))
+}
+
 /// Before a served file becomes a standard descriptor: what the stream holds belongs to the file
 /// before.
 pub(super) fn before_replacing(fd: c_int) {
