@@ -215,11 +215,6 @@ impl Around for Retry {
         run: &mut dyn FnMut() -> Result<T>,
         done: fn() -> Option<T>,
     ) -> Result<T> {
-        if self.given_up() == Some(Kind::TimedOut) {
-            let path = String::from_utf8_lossy(op.path);
-            let target = format!("{}{path}", self.server);
-            return Err(Error::new(Kind::TimedOut, op.name, target, "it said nothing just now"));
-        }
         let begin = Instant::now();
         let first = match judge(run()) {
             ControlFlow::Continue(error) => error,

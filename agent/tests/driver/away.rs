@@ -253,7 +253,7 @@ fn a_wait_in_vain_is_not_repeated_at_once() {
 }
 
 #[test]
-fn silence_is_waited_for_once() {
+fn silence_is_asked_again_by_each_call() {
     // It accepts, as far as the kernel does, and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
@@ -261,11 +261,12 @@ fn silence_is_waited_for_once() {
     let config = Config { silence: Duration::from_secs(1), ..Config::default() };
     let driver = connect("chirp", &host, &config);
     let d = Layered::wrap(Retry::new("silent", policy(1, &told)), driver);
+    // Only asking tells that it is over, so each call asks, and takes its one silence.
     let start = Instant::now();
-    for _ in 0..5 {
+    for _ in 0..2 {
         assert_eq!(d.stat(b"/", true).unwrap_err().errno(), Errno::ETIMEDOUT);
     }
-    assert!(start.elapsed() < Duration::from_millis(1900), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(2900), "{:?}", start.elapsed());
 }
 
 #[test]
