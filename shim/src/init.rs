@@ -7,6 +7,7 @@
 //! | `PARROT_MOUNT_STRING` | `/logical=/target[,option…]`, several separated by blanks |
 //! | `PARROT_TEMP_DIR`, `TMPDIR` | where session directories lie |
 //! | `PARROT_AGENT` | the agent's program, instead of the one beside this library |
+//! | `PARROT_TRACED` | a tracer does the work: this library does nothing |
 //!
 //! A mountlist that cannot be used ends the process with status 125: a program must not run in
 //! another namespace than the one asked for.
@@ -46,13 +47,14 @@ extern "C" fn destructor() {
 static DESTRUCTOR: extern "C" fn() = destructor;
 
 /// The variables that are the library's own. Kept at the start: programs change their environment.
-pub(crate) const VARIABLES: [&[u8]; 6] = [
+pub(crate) const VARIABLES: [&[u8]; 7] = [
     b"PARROT_SESSION",
     b"PARROT_MOUNT_FILE",
     b"PARROT_MOUNT_STRING",
     b"PARROT_TEMP_DIR",
     b"PARROT_AGENT",
     b"TMPDIR",
+    b"PARROT_TRACED",
 ];
 const SESSION: usize = 0;
 pub(crate) const MOUNT_FILE: usize = 1;
@@ -60,17 +62,25 @@ pub(crate) const MOUNT_STRING: usize = 2;
 pub(crate) const TEMP_DIR: usize = 3;
 pub(crate) const AGENT: usize = 4;
 const TMPDIR: usize = 5;
+const TRACED: usize = 6;
 
 /// The entries (`NAME=value`) as the process got them, or null.
 static ENTRIES: [AtomicPtr<c_char>; VARIABLES.len()] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; VARIABLES.len()];
 /// Whether the namespace is not the built-in one.
 static CONFIGURED: AtomicBool = AtomicBool::new(false);
+/// Whether a tracer does the work.
+static INERT: AtomicBool = AtomicBool::new(false);
 static DONE: AtomicBool = AtomicBool::new(false);
 
 /// Whether a session or a mountlist was named.
 pub(crate) fn configured() -> bool {
     CONFIGURED.load(Ordering::Relaxed)
+}
+
+/// Whether this library does nothing in this process.
+pub(crate) fn inert() -> bool {
+    INERT.load(Ordering::Relaxed)
 }
 
 /// The entry of a variable as the process got it.
@@ -136,6 +146,7 @@ fn keep(environment: *const *const c_char) {
 /// Takes what is the library's from the environment; whether that names a mountlist.
 pub(crate) fn read(environment: *const *const c_char) -> bool {
     keep(environment);
+    INERT.store(value(TRACED).is_some(), Ordering::Relaxed);
     let named = [SESSION, MOUNT_FILE, MOUNT_STRING].iter().any(|&index| value(index).is_some());
     CONFIGURED.store(named, Ordering::Relaxed);
     DONE.store(true, Ordering::Release);

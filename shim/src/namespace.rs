@@ -88,7 +88,7 @@ static RELATIVE: AtomicBool = AtomicBool::new(false);
 /// Reads the environment. Ends the process when its mountlist is wrong. Without a mountlist there
 /// is nothing to compile until a name looks like ours.
 pub(crate) fn start(environment: *const *const c_char) {
-    if !init::read(environment) {
+    if !init::read(environment) || init::inert() {
         learn(BUILT_IN.iter().copied(), false, true);
         return;
     }
@@ -110,7 +110,8 @@ fn table() -> Option<&'static Table<'static>> {
         }
         start(environment);
     }
-    TABLE.get_or(init::table)
+    // Without a table every name and descriptor is plain.
+    if init::inert() { None } else { TABLE.get_or(init::table) }
 }
 
 /// The namespace. `None` only before the environment is known.

@@ -22,6 +22,9 @@ const STRINGS: usize = 32 << 10;
 impl Launch {
     /// Prepares a call. Where there is no memory, the call is left as it is.
     pub(super) fn new(path: usize, argv: usize, envp: usize) -> Self {
+        if init::inert() {
+            return Self { args: [path, argv, envp], at: 0, len: 0, used: 0 };
+        }
         let count = |list: usize| init::each(core::ptr::with_exposed_provenance(list)).count();
         let pointers = count(argv).saturating_add(count(envp)).saturating_add(32);
         let len = pointers.saturating_mul(size_of::<usize>()).saturating_add(STRINGS);
