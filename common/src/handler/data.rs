@@ -308,6 +308,8 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         offset: Option<i64>,
         failure: Option<Errno>,
     ) -> Result<usize, Errno> {
+        // To be asked again where waiting is allowed: as if nothing had happened.
+        let done = if failure == Some(Errno::DEFER) { 0 } else { done };
         if offset.is_none() && done < want {
             let back = (done.cast_signed() as i64) - (want.cast_signed() as i64);
             self.guest.seek(fd, back, libc::SEEK_CUR)?;

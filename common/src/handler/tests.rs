@@ -167,6 +167,11 @@ fn a_served_read_moves_the_position_by_what_was_read() {
     world.files.answers.push(Answer::Fail(Errno::EIO));
     assert_eq!(world.call(libc::SYS_read, &args, Quick), Outcome::Fail(Errno::EIO));
     assert_eq!(world.guest.position, 5);
+    // What must wait in the middle is done again from the start.
+    world.files.answers.push(Answer::Data(b"hel".to_vec()));
+    world.files.answers.push(Answer::Fail(Errno::DEFER));
+    assert_eq!(world.call(libc::SYS_read, &args, Quick), Outcome::Fail(Errno::DEFER));
+    assert_eq!(world.guest.position, 5);
     // The shadow says read-only.
     assert_eq!(world.call(libc::SYS_write, &args, Quick), Outcome::Fail(Errno::EBADF));
     // copy_file_range and sendfile make programs fall back.
