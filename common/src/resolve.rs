@@ -104,7 +104,7 @@ pub fn resolve<G: Guest, F: Files>(
         return Ok(Target::Pass(Reason::Plain));
     }
     let absolute = walker.input().first() == Some(&b'/');
-    if let Some(target) = alias(cx, at, slot)? {
+    if let Some(target) = alias(cx, slot)? {
         return Ok(target);
     }
     let early = if absolute { from_root(cx, at, slot) } else { below(cx, at, slot)? };
@@ -196,11 +196,7 @@ pub fn resolve_redirect(
 /// Names by which a process reaches its own descriptors: `/dev/stdin`, `/dev/fd/N`,
 /// `/proc/self/fd/N`, `/proc/PID/fd/N`, `/proc/self/cwd`. Left to the kernel they would open a
 /// shadow anew, past the session.
-fn alias<G: Guest, F: Files>(
-    cx: &mut Cx<'_, G, F>,
-    at: At,
-    slot: Slot,
-) -> Result<Option<Target>, Errno> {
+fn alias<G: Guest, F: Files>(cx: &mut Cx<'_, G, F>, slot: Slot) -> Result<Option<Target>, Errno> {
     let (guest, walker) = (&mut *cx.guest, cx.scratch.walker(slot));
     let input = walker.input();
     if !(input.starts_with(b"/proc/") || input.starts_with(b"/dev/")) {
@@ -221,7 +217,6 @@ fn alias<G: Guest, F: Files>(
     }
     let start = input.len() - rest.len();
     walker.name_from_input(start)?;
-    let _ = at;
     Ok(Some(Target::Remote(id)))
 }
 

@@ -1,5 +1,7 @@
 //! A path or message put together in a fixed buffer.
 
+use parrot_common::bytes;
+
 /// Text of at most `N` bytes; what does not fit makes it unusable instead of wrong.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<const N: usize> {
@@ -15,31 +17,13 @@ impl<const N: usize> Text<N> {
 
     /// Appends bytes.
     pub(crate) fn put(&mut self, more: &[u8]) -> &mut Self {
-        // In two steps, so that the compiler sees that the lengths are the same.
-        match self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..more.len())) {
-            Some(place) => {
-                place.copy_from_slice(more);
-                self.len = self.len.saturating_add(more.len());
-            }
-            None => self.fits = false,
-        }
+        self.fits &= bytes::put(&mut self.bytes, &mut self.len, more);
         self
     }
 
     /// Appends a number in decimal digits.
     pub(crate) fn number(&mut self, number: u64) -> &mut Self {
-        let mut digits = [b'0'; 20];
-        let mut rest = number;
-        let mut from = digits.len();
-        for (at, place) in digits.iter_mut().enumerate().rev() {
-            *place = b'0'.wrapping_add((rest % 10) as u8);
-            from = at;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.put(digits.get(from..).unwrap_or_default())
+        self.put(bytes::Decimal::new(number).text())
     }
 
     /// The text so far; nothing when something did not fit.

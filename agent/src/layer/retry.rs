@@ -90,8 +90,8 @@ struct Outage {
     waiting: usize,
     since: Option<Instant>,
     announced: bool,
-    /// A wait was in vain: until when nobody waits again, and for what.
-    given_up: Option<(Instant, Kind)>,
+    /// A wait was in vain: until when nobody waits again.
+    given_up: Option<Instant>,
 }
 
 /// The layer.
@@ -139,7 +139,7 @@ impl Retry {
     ) -> Result<T> {
         // Silence was waited for already; a transfer that broke off in its middle was none.
         let start = if first.kind() == Kind::TimedOut { begin } else { Instant::now() };
-        if self.given_up().is_some() {
+        if self.has_given_up() {
             return Err(given_up(first, begin.elapsed()));
         }
         let mut waiting = Waiting::begin(self);
@@ -151,7 +151,7 @@ impl Retry {
                 end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 waiting.outcome = "gave up";
-                self.give_up(error.kind(), start.elapsed());
+                self.give_up(start.elapsed());
                 return Err(given_up(error, start.elapsed()));
             }
             if !waiting.pause(jittered(pause).min(left), &error, end.map(|end| end - start)) {
@@ -175,20 +175,17 @@ impl Retry {
     }
 
     /// Remembers a wait in vain.
-    fn give_up(&self, kind: Kind, waited: Duration) {
+    fn give_up(&self, waited: Duration) {
         let [least, most] = REMEMBERED;
         let until = Instant::now() + waited.clamp(least, most);
-        self.outage.lock().given_up = Some((until, kind));
+        self.outage.lock().given_up = Some(until);
         self.away.store(true, SeqCst);
     }
 
-    /// What was waited for in vain a moment ago.
-    fn given_up(&self) -> Option<Kind> {
-        if !self.away.load(SeqCst) {
-            return None;
-        }
-        let given_up = self.outage.lock().given_up;
-        given_up.filter(|(until, _)| Instant::now() < *until).map(|(_, kind)| kind)
+    /// Whether it was waited for in vain a moment ago.
+    fn has_given_up(&self) -> bool {
+        self.away.load(SeqCst)
+            && self.outage.lock().given_up.is_some_and(|until| Instant::now() < until)
     }
 
     /// Notes that the server has answered.

@@ -203,7 +203,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
                 }
                 Interpreter::Loader(len) => {
                     let loader = head.get(..len).unwrap_or_default();
-                    if !self.with_loader(loader, file, ours)? && !ours {
+                    if !self.with_loader(loader, file)? && !ours {
                         return Ok(None);
                     }
                     break;
@@ -258,7 +258,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
 
     /// When the program's loader is not the local file of its name, makes `file` a copy of the
     /// program that names the right one.
-    fn with_loader(&mut self, loader: &[u8], file: &mut Path, ours: bool) -> Result<bool, Errno> {
+    fn with_loader(&mut self, loader: &[u8], file: &mut Path) -> Result<bool, Errno> {
         let table = self.ns.table;
         if table.lookup(loader).is_none() {
             return Ok(false);
@@ -271,7 +271,6 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
             b: local.text(),
             ..Request::named(Op::Exec, Name { base: 0, path: file.text() })
         };
-        let _ = ours;
         let data = &mut self.scratch.data;
         let reply = self.files.call(&request.args([1, 0, 0, 0, 0]), data);
         let reply = reply.map_err(super::data::errno)?;

@@ -13,11 +13,11 @@ use layout::{StatBuf, StatxBuf, statfs_bytes};
 
 impl<G: Guest, F: Files> Cx<'_, G, F> {
     pub(crate) fn stat(&mut self, a: Args) -> Outcome {
-        self.stat_at(a, Need::look(None, 0, true), a.raw(1))
+        self.stat_name(a, Need::look(None, 0, true), a.raw(1))
     }
 
     pub(crate) fn lstat(&mut self, a: Args) -> Outcome {
-        self.stat_at(a, Need::look(None, 0, false), a.raw(1))
+        self.stat_name(a, Need::look(None, 0, false), a.raw(1))
     }
 
     pub(crate) fn fstat(&mut self, a: Args) -> Outcome {
@@ -31,7 +31,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
                 guest.write(a.raw(2), StatBuf::new(attr).as_bytes())
             });
         }
-        self.stat_at(a, Need::look(Some(0), 1, flags & libc::AT_SYMLINK_NOFOLLOW == 0), a.raw(2))
+        self.stat_name(a, Need::look(Some(0), 1, flags & libc::AT_SYMLINK_NOFOLLOW == 0), a.raw(2))
     }
 
     pub(crate) fn statx(&mut self, a: Args) -> Outcome {
@@ -42,24 +42,30 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
             });
         }
         let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-        self.on_path(a, Need::look(Some(0), 1, follow), |guest, files, object, out| {
-            if let (Object::Shadow(..), false) = (object, follow) {
-                return Ok(Outcome::Pass(Reason::CompleteFd));
-            }
-            let attr = files.attr(&stat_request(object, follow), out)?;
-            guest.write(a.raw(4), StatxBuf::new(&attr).as_bytes())?;
-            Ok(Outcome::Done(0))
+        self.stat_at(a, Need::look(Some(0), 1, follow), |guest, attr| {
+            guest.write(a.raw(4), StatxBuf::new(attr).as_bytes())
         })
     }
 
-    fn stat_at(&mut self, a: Args, need: Need, place: usize) -> Outcome {
+    /// `struct stat` of a name, to a place of the guest's.
+    fn stat_name(&mut self, a: Args, need: Need, place: usize) -> Outcome {
+        self.stat_at(a, need, |guest, attr| guest.write(place, StatBuf::new(attr).as_bytes()))
+    }
+
+    /// Attributes of a name.
+    fn stat_at(
+        &mut self,
+        a: Args,
+        need: Need,
+        store: impl Fn(&mut G, &Attr) -> Result<(), Errno>,
+    ) -> Outcome {
         self.on_path(a, need, |guest, files, object, out| {
             if let (Object::Shadow(..), false) = (object, need.follow) {
                 // lstat of /proc/self/fd/N: the link itself is the kernel's.
                 return Ok(Outcome::Pass(Reason::CompleteFd));
             }
             let attr = files.attr(&stat_request(object, need.follow), out)?;
-            guest.write(place, StatBuf::new(&attr).as_bytes())?;
+            store(guest, &attr)?;
             Ok(Outcome::Done(0))
         })
     }
