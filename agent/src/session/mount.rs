@@ -66,11 +66,10 @@ pub(super) struct Mount {
 pub(super) enum Spot {
     /// On a server; its path there.
     In(Arc<Mount>, Vec<u8>),
-    /// Above the servers (`/chirp`): a directory that the session makes up.
+    /// Above the servers (`/chirp`), or above a mount where this machine has nothing: a directory
+    /// that the session makes up.
     Above,
-    /// Another local path.
-    Local(Vec<u8>),
-    /// Nothing of ours.
+    /// This machine's.
     Out,
 }
 
@@ -186,14 +185,14 @@ impl Core {
     /// Finds out what a clean logical name is (`""` = the root).
     pub(super) fn locate(&self, logical: &[u8]) -> Res<Spot> {
         let Some(found) = self.table.lookup(logical) else {
-            return Ok(Spot::Out);
+            let above = self.table.is_ancestor(logical);
+            return Ok(if above { Spot::Above } else { Spot::Out });
         };
         let rule = found.rule;
         match rule.kind {
             RuleKind::Deny => return Err(Errno::EACCES.into()),
             RuleKind::Enoent => return Err(Errno::ENOENT.into()),
-            RuleKind::Passthrough => return Ok(Spot::Out),
-            RuleKind::Local => return Ok(Spot::Local([rule.target, found.rest].concat())),
+            RuleKind::Passthrough | RuleKind::Local => return Ok(Spot::Out),
             RuleKind::Remote => {}
         }
         let target = rule.target.get(1..).unwrap_or_default();
@@ -329,19 +328,20 @@ impl Core {
         shortest.map_or(Duration::MAX, |ms| Duration::from_millis(ms.into()))
     }
 
-    /// The names in a made-up directory: the next components of the servers that have answered.
+    /// The names in a made-up directory: the next components of the rules, and of the servers that
+    /// have answered.
     pub(super) fn names_above(&self, logical: &[u8]) -> Vec<Vec<u8>> {
-        let mut names: Vec<Vec<u8>> = self
-            .mounts
-            .read()
-            .values()
-            .filter(|mount| mount.server.answered.load(Ordering::Relaxed))
-            .filter_map(|mount| {
-                let below = mount.logical.strip_prefix(logical)?.strip_prefix(b"/")?;
-                let name = below.split(|&b| b == b'/').next()?;
-                (!name.is_empty()).then(|| name.to_vec())
-            })
-            .collect();
+        let next = |name: &[u8]| {
+            let below = name.strip_prefix(logical)?.strip_prefix(b"/")?;
+            let name = below.split(|&b| b == b'/').next()?;
+            (!name.is_empty()).then(|| name.to_vec())
+        };
+        let shown = self.table.rules().filter(|rule| rule.kind != RuleKind::Enoent);
+        let mut names: Vec<_> = shown.filter_map(|rule| next(rule.prefix)).collect();
+        let mounts = self.mounts.read();
+        let mounts = mounts.values();
+        let answered = mounts.filter(|mount| mount.server.answered.load(Ordering::Relaxed));
+        names.extend(answered.filter_map(|mount| next(&mount.logical)));
         names.sort_unstable();
         names.dedup();
         names

@@ -55,7 +55,7 @@ pub(super) struct Found {
 #[derive(Debug)]
 pub(super) enum Place {
     Remote(Found),
-    /// A made-up directory above the servers.
+    /// A made-up directory above the servers or above a mount.
     Above(Vec<u8>),
 }
 
@@ -268,8 +268,10 @@ impl Core {
                         return Ok(place);
                     }
                 }
-                Spot::Local(target) => return Err(walk.redirect(&target)),
-                Spot::Out if walk.climbed => return Err(walk.redirect(&walk.logical)),
+                // Whether this machine has what lies above a mount, the resolver knows.
+                Spot::Out | Spot::Above if walk.climbed => {
+                    return Err(walk.redirect(&walk.logical));
+                }
                 spot => match walk.rest.pop_front() {
                     None if matches!(spot, Spot::Above) => {
                         return Ok(Place::Above(std::mem::take(&mut walk.logical)));
@@ -327,6 +329,12 @@ impl Core {
                 }
                 let attr = attrs.get(index).copied().flatten();
                 match attr {
+                    None if last
+                        && mount.nested
+                        && self.table.is_ancestor(&mount.logical(&path)) =>
+                    {
+                        return Ok(Some(Place::Above(mount.logical(&path))));
+                    }
                     None if last => return found(walk, path, None),
                     None => return Err(Errno::ENOENT.into()),
                     Some(attr) if attr.is_dir() => {}

@@ -279,6 +279,19 @@ impl Walker {
         }
     }
 
+    /// Whether the name is one of this machine.
+    fn exists(&mut self, table: &Table<'_>) -> Result<bool, Errno> {
+        self.map_name(table, b"")?;
+        let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        match sys::openat(libc::AT_FDCWD, self.physical(), flags, 0) {
+            Ok(fd) => {
+                sys::close(fd);
+                Ok(true)
+            }
+            Err(errno) => Ok(errno != Errno::ENOENT),
+        }
+    }
+
     /// Reads the link at the name, as it lies on this machine, into `physical`; gives its length.
     fn read_link(&mut self, table: &Table<'_>) -> Result<usize, Errno> {
         self.map_name(table, b"")?;
@@ -322,8 +335,14 @@ impl Walker {
         Ok(())
     }
 
-    /// The end of the walk on this machine.
+    /// The end of the walk on this machine; the session's, where only mounts lie below a name that
+    /// does not exist here.
     fn finish(&mut self, table: &Table<'_>, perm: Perm, end: &[u8]) -> Result<Target, Errno> {
+        if table.is_ancestor(self.name()) && !self.exists(table)? {
+            let name = &mut self.name;
+            add(name, &mut self.name_len, end)?;
+            return Ok(Target::Remote(0));
+        }
         if !self.changed {
             return Ok(Target::Pass(Reason::ResolvedPlain));
         }

@@ -93,6 +93,29 @@ fn deny_and_enoent() {
     assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "here\n");
 }
 
+/// What lies above a mount and does not exist here is a directory that only shows the mounts.
+#[test]
+fn above_a_mount() {
+    let store = Store::new();
+    let dir = TempDir::new();
+    std::fs::create_dir(dir.path().join("there")).unwrap();
+    std::fs::write(dir.path().join("there/f"), "mapped\n").unwrap();
+    says(
+        &[
+            format!("/mnt-a/b/far={}/data", store.target()),
+            format!("/mnt-a/b/near={}/there,ro", dir.path().display()),
+            "/mnt-a/hidden/x=ENOENT".to_owned(),
+        ],
+        "ls /mnt-a /mnt-a/b; stat -c %F /mnt-a/b/; realpath /mnt-a/b/../b/near/f; cd /mnt-a && pwd && ls && cd b && cat far/f near/f ../b/near/f ./far/../near/f; \
+         cd near && /bin/pwd && ls ..; cat /mnt-a/b/none /mnt-a/none; ls -d /mnt-ab; mkdir /mnt-a; rmdir /mnt-a; echo x > /mnt-a/n; echo x > /mnt-a/b/near/n; cd /mnt-a/b; echo x > n",
+        "/mnt-a:\nb\n\n/mnt-a/b:\nfar\nnear\ndirectory\n/mnt-a/b/near/f\n/mnt-a\nb\nremote data/f\nmapped\nmapped\nmapped\n\
+         /mnt-a/b/near\nfar\nnear\ncat: /mnt-a/b/none: No such file or directory\ncat: /mnt-a/none: No such file or directory\n\
+         ls: cannot access '/mnt-ab': No such file or directory\nmkdir: cannot create directory '/mnt-a': File exists\n\
+         rmdir: failed to remove '/mnt-a': Read-only file system\nbash: line 2: /mnt-a/n: No such file or directory\n\
+         bash: line 2: /mnt-a/b/near/n: Read-only file system\nbash: line 2: n: No such file or directory\n",
+    );
+}
+
 /// `LOCAL` below a wider mount, and letters that take rights away.
 #[test]
 fn local_word_and_rights() {
