@@ -292,10 +292,7 @@ impl Core {
     /// logical name says where).
     fn walk_in(&self, mount: &Arc<Mount>, path: Vec<u8>, walk: &mut Walk) -> Res<Option<Place>> {
         let mut path = path;
-        let found = |walk: &Walk, path: Vec<u8>, attr| {
-            let (slash, ending) = (walk.slash, walk.ending);
-            Ok(Some(Place::Remote(Found { mount: Arc::clone(mount), path, attr, slash, ending })))
-        };
+        let found = |walk: &Walk, path, attr| Ok(Some(self.reached(mount, walk, path, attr)));
         loop {
             if walk.rest.front().is_some_and(|part| part == b"..") {
                 walk.rest.pop_front();
@@ -329,13 +326,8 @@ impl Core {
                 }
                 let attr = attrs.get(index).copied().flatten();
                 match attr {
-                    None if last
-                        && mount.nested
-                        && self.table.is_ancestor(&mount.logical(&path)) =>
-                    {
-                        return Ok(Some(Place::Above(mount.logical(&path))));
-                    }
                     None if last => return found(walk, path, None),
+                    None if self.is_above(mount, &path) => {}
                     None => return Err(Errno::ENOENT.into()),
                     Some(attr) if attr.is_dir() => {}
                     Some(attr) if attr.is_symlink() => {
@@ -357,6 +349,19 @@ impl Core {
             }
             walk.logical = mount.logical(&path);
         }
+    }
+
+    /// The end of a walk; what is missing there may still be above another mount.
+    fn reached(&self, mount: &Arc<Mount>, walk: &Walk, path: Vec<u8>, attr: Option<Attr>) -> Place {
+        if attr.is_none() && self.is_above(mount, &path) {
+            return Place::Above(mount.logical(&path));
+        }
+        let (slash, ending) = (walk.slash, walk.ending);
+        Place::Remote(Found { mount: Arc::clone(mount), path, attr, slash, ending })
+    }
+
+    fn is_above(&self, mount: &Mount, path: &[u8]) -> bool {
+        mount.nested && self.table.is_ancestor(&mount.logical(path))
     }
 
     /// How many parts from here can be walked in one go: up to `..` or another rule's place.

@@ -116,6 +116,18 @@ fn above_a_mount() {
     );
 }
 
+/// The same inside a remote mount.
+#[test]
+fn above_a_mount_inside_another() {
+    let store = Store::new();
+    let target = store.target();
+    says(
+        &[format!("/mnt-a={target}/data"), format!("/mnt-a/new/deep={target}/database")],
+        "ls /mnt-a /mnt-a/new; cd /mnt-a && cat new/deep/h; cd new/deep && cat h ../../f && cd .. && pwd && cat deep/h; mkdir -p /mnt-a/new/deep/d && rmdir /mnt-a/new/deep/d; mkdir /mnt-a/new",
+        "/mnt-a:\nf\nsub\n\n/mnt-a/new:\ndeep\nremote database/h\nremote database/h\nremote data/f\n/mnt-a/new\nremote database/h\nmkdir: cannot create directory '/mnt-a/new': File exists\n",
+    );
+}
+
 /// `LOCAL` below a wider mount, and letters that take rights away.
 #[test]
 fn local_word_and_rights() {
