@@ -90,12 +90,7 @@ fn be_agent(dir: &Path, idle: Duration) -> anyhow::Result<ExitCode> {
     // Before any thread: all of them leave these signals to the listener.
     let end = serve::end_signals().context("signals")?;
     start::raise_file_limit();
-    let mut rules = start::rules(dir)?;
-    // As parrot-trace's -T: how long a lost server is waited for, where the rules do not say.
-    if let Some(seconds) = std::env::var("PARROT_TIMEOUT").ok().and_then(|text| text.parse().ok()) {
-        parrot_common::mountlist::set_default_deadline(&mut rules, seconds);
-    }
-    let config = SessionConfig::new(dir.to_owned(), rules);
+    let config = SessionConfig::new(dir.to_owned(), start::rules(dir)?);
     let session = Session::open(config)?;
     let served = serve::serve(&session, &end, idle);
     let unsent = session.finish();

@@ -125,7 +125,14 @@ impl<'d> SessionClient<'d> {
         socket.send(&[header.as_bytes(), request.a, request.b])?;
         let keep = request.op == Op::Open && request.args[0] & libc::O_CLOEXEC as u64 == 0;
         let mut reply = ReplyHeader::default();
-        let (fds, have) = socket.receive_reply(&mut reply, out, !keep)?;
+        let (fds, have) = match socket.receive_reply(&mut reply, out, !keep) {
+            Err(Errno::EINTR) => {
+                // The reply will come some time, to nobody.
+                self.drop_socket();
+                return Err(Errno::EINTR.into());
+            }
+            other => other?,
+        };
         let len = reply.len as usize;
         if reply.seq != self.seq || len > out.len() || have > len {
             return Err(Errno::EPROTO.into());
@@ -166,6 +173,14 @@ impl Files for SessionClient<'_> {
             self.views.add(id, reply.fds)?;
         }
         self.views.get(id)
+    }
+}
+
+impl Drop for SessionClient<'_> {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take().filter(Socket::is_ours) {
+            sys::close(socket.fd());
+        }
     }
 }
 

@@ -7,9 +7,10 @@
 //! | `PARROT_MOUNT_STRING` | `/logical=/target[,option…]`, several separated by blanks |
 //! | `PARROT_TEMP_DIR`, `TMPDIR` | where session directories lie |
 //! | `PARROT_AGENT` | the agent's program, instead of the one beside this library |
+//! | `PARROT_TIMEOUT` | seconds: the deadline of rules that have none of their own |
 //! | `PARROT_TRACED` | a tracer does the work: this library does nothing |
 //!
-//! A mountlist that cannot be used ends the process with status 125: a program must not run in
+//! A mountlist or timeout that cannot be used ends the process with status 125: a program must not run in
 //! another namespace than the one asked for.
 #![expect(unsafe_code, reason = "the constructor and the environment's array")]
 
@@ -18,7 +19,7 @@ use crate::{c, fds, memory, namespace};
 use core::ffi::{c_char, c_int};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use parrot_common::client::MAX_SESSION;
-use parrot_common::mountlist::{Builder, Table};
+use parrot_common::mountlist::{Builder, Table, set_default_deadline};
 use parrot_common::sys::{self, arg};
 use syscalls::Sysno;
 
@@ -47,7 +48,7 @@ extern "C" fn destructor() {
 static DESTRUCTOR: extern "C" fn() = destructor;
 
 /// The variables that are the library's own. Kept at the start: programs change their environment.
-pub(crate) const VARIABLES: [&[u8]; 7] = [
+pub(crate) const VARIABLES: [&[u8]; 8] = [
     b"PARROT_SESSION",
     b"PARROT_MOUNT_FILE",
     b"PARROT_MOUNT_STRING",
@@ -55,6 +56,7 @@ pub(crate) const VARIABLES: [&[u8]; 7] = [
     b"PARROT_AGENT",
     b"TMPDIR",
     b"PARROT_TRACED",
+    b"PARROT_TIMEOUT",
 ];
 const SESSION: usize = 0;
 pub(crate) const MOUNT_FILE: usize = 1;
@@ -63,6 +65,7 @@ pub(crate) const TEMP_DIR: usize = 3;
 pub(crate) const AGENT: usize = 4;
 const TMPDIR: usize = 5;
 const TRACED: usize = 6;
+pub(crate) const TIMEOUT: usize = 7;
 
 /// The entries (`NAME=value`) as the process got them, or null.
 static ENTRIES: [AtomicPtr<c_char>; VARIABLES.len()] =
@@ -149,8 +152,15 @@ pub(crate) fn read(environment: *const *const c_char) -> bool {
     INERT.store(value(TRACED).is_some(), Ordering::Relaxed);
     let named = [SESSION, MOUNT_FILE, MOUNT_STRING].iter().any(|&index| value(index).is_some());
     CONFIGURED.store(named, Ordering::Relaxed);
+    if let Some(text) = value(TIMEOUT).filter(|text| seconds(text).is_none() && !inert()) {
+        refuse(&[b"PARROT_TIMEOUT takes seconds, not ", text]);
+    }
     DONE.store(true, Ordering::Release);
     named
+}
+
+fn seconds(text: &[u8]) -> Option<u64> {
+    core::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Whether the environment was read.
@@ -201,6 +211,9 @@ fn compiled(file: Option<&[u8]>, rules: Option<&[u8]>) -> Option<Table<'static>>
         Ok(used) => used,
         Err(what) => refuse(&[what.as_bytes()]),
     };
+    if let Some(seconds) = value(TIMEOUT).and_then(seconds) {
+        set_default_deadline(out.get_mut(..used)?, seconds);
+    }
     Table::from_bytes(out.get(..used)?)
 }
 

@@ -8,6 +8,11 @@ use crate::message::{REPLY_LEN, ReplyHeader};
 use crate::sys::{self, arg};
 use syscalls::Sysno;
 
+/// How long a reply may still take after a signal handler of the guest has run that is not to restart
+/// calls (no SA_RESTART: with it the kernel waits on by itself). A call that a server answers is as
+/// little interrupted as the kernel's own on a disk; one that waits for a lost server ends.
+const PATIENCE_MS: i64 = 1000;
+
 /// A connected socket and how it is known to be ours still.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Socket {
@@ -134,6 +139,7 @@ impl Socket {
         let mut control = Control([0; 64]);
         let mut fds = [-1; 2];
         let mut done = 0;
+        let mut until = None;
         while done < REPLY_LEN {
             let place = reply.as_bytes_mut().get_mut(done..).unwrap_or_default();
             let mut vec = [
@@ -147,6 +153,10 @@ impl Socket {
             match unsafe { sys::call(Sysno::recvmsg, [arg(self.fd), at, arg(flags), 0, 0, 0]) } {
                 Ok(0) => return Err(Errno::ECONNRESET),
                 Ok(n) => done += n,
+                Err(Errno::EINTR) if done == 0 => {
+                    self.linger(*until.get_or_insert_with(|| now_ms() + PATIENCE_MS))?;
+                    continue;
+                }
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(errno),
             }
@@ -155,6 +165,29 @@ impl Socket {
             take_fds(control.0.get(..used).unwrap_or_default(), &mut fds);
         }
         Ok((fds, done - REPLY_LEN))
+    }
+
+    /// After a signal: waits until a reply is there.
+    ///
+    /// # Errors
+    /// EINTR when none comes in time.
+    fn linger(&self, until: i64) -> Result<(), Errno> {
+        loop {
+            let left = until - now_ms();
+            if left <= 0 {
+                return Err(Errno::EINTR);
+            }
+            let mut poll = libc::pollfd { fd: self.fd, events: libc::POLLIN, revents: 0 };
+            let time = [left / 1000, left % 1000 * 1_000_000];
+            let at = core::ptr::from_mut(&mut poll) as usize;
+            let time = core::ptr::from_ref(&time) as usize;
+            // SAFETY: one pollfd and a timespec, both alive.
+            match unsafe { sys::call(Sysno::ppoll, [at, 1, time, 0, 0, 0]) } {
+                // In time, or too late: the time tells.
+                Ok(0) | Err(Errno::EINTR) => {}
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Fills `place`.
@@ -171,6 +204,17 @@ impl Socket {
         }
         Ok(())
     }
+}
+
+/// The monotonic clock, milliseconds.
+fn now_ms() -> i64 {
+    let mut time = [0_i64; 2];
+    let at = core::ptr::from_mut(&mut time) as usize;
+    // SAFETY: room for a timespec.
+    let _ =
+        unsafe { sys::call(Sysno::clock_gettime, [arg(libc::CLOCK_MONOTONIC), at, 0, 0, 0, 0]) };
+    let [seconds, nanos] = time;
+    seconds * 1000 + nanos / 1_000_000
 }
 
 /// Control data must be aligned as a `cmsghdr`.

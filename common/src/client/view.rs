@@ -109,6 +109,14 @@ impl Views {
     }
 }
 
+impl Drop for Views {
+    fn drop(&mut self) {
+        for mapped in self.slots.iter().flatten() {
+            mapped.unmap();
+        }
+    }
+}
+
 impl Mapped {
     fn new(id: ShadowId, control: i32, data: i32) -> Result<Self, Errno> {
         let (control, control_len) = map(control)?;

@@ -270,3 +270,30 @@ fn mount_over_an_existing_directory() {
         ),
     );
 }
+
+/// `PARROT_TIMEOUT` belongs to the rules: another one is another session with another deadline, also
+/// for a program that a running one starts; what is no number ends the program at once.
+#[test]
+fn timeouts_of_their_own() {
+    let session = Session::new(Technique::Preload);
+    let ask = "cat /chirp/127.0.0.1:1/x";
+    let script = format!("{ask}; {ask}; PARROT_TIMEOUT=2 {ask}; env -i {ask}");
+    let mut command = session.command(&["bash", "-c", &script]);
+    let run = session.run_command(command.env("PARROT_TIMEOUT", "1")).code(1);
+    assert_eq!(run.err().matches(": Connection refused\n").count(), 4, "{}", run.describe());
+    let mut deadlines: Vec<_> = session
+        .agents()
+        .iter()
+        .map(|dir| {
+            let bytes = std::fs::read(dir.join("rules")).unwrap();
+            let table = parrot_common::mountlist::Table::from_bytes(&bytes).unwrap();
+            table.lookup(b"/chirp/h/x").unwrap().rule.deadline_ms
+        })
+        .collect();
+    deadlines.sort_unstable();
+    assert_eq!(deadlines, [Some(1000), Some(2000)]);
+    let mut command = session.command(&["true"]);
+    let run = session.run_command(command.env("PARROT_TIMEOUT", "soon")).code(125);
+    assert_eq!(run.err(), "parrot: PARROT_TIMEOUT takes seconds, not soon\n");
+    session.finish();
+}

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use parrot_tests::fake::{Manner, serve};
 use parrot_tests::proxy::Proxy;
 use parrot_tests::server::{Make, Server, free_port};
-use parrot_tests::{End, Guest, PlaceKind, Run, Session, Technique, dir::TempDir};
+use parrot_tests::{End, Guest, PlaceKind, Run, Session, Technique, compile, dir::TempDir};
 
 /// Makes a function into a test for each technique.
 macro_rules! both {
@@ -246,6 +246,31 @@ fn interrupted_while_waiting(technique: Technique) {
     assert_eq!(run.end, End::Signal(15), "{technique:?}: {}", run.describe());
     assert!(start.elapsed() < Duration::from_secs(3), "{technique:?}: {}", run.describe());
     session.finish();
+}
+
+both!(handlers_while_waiting);
+/// A signal handler runs while a call waits for a lost server, and ends the call with EINTR, unless
+/// it was set with SA_RESTART: then the call takes its time. A server that answers is no lost one.
+fn handlers_while_waiting(technique: Technique) {
+    let session = session(technique);
+    let program = compile::guest("interrupt", compile::Link::Dynamic).display().to_string();
+    let says = |path: &str, how: &str, expected: &str| {
+        let run = session.run(&[program.as_str(), path, how, "300"]).code(0);
+        assert_eq!(run.out(), expected, "{technique:?} {how}: {}", run.describe());
+    };
+    let silent = format!("/chirp/127.0.0.1:{}/file", serve(Manner::Silent));
+    says(&silent, "interrupt", "EINTR handled\n");
+    says(&silent, "restart", "ETIMEDOUT handled\n");
+    session.finish();
+    let g = Guest::new(technique, PlaceKind::Ours);
+    g.setup("echo hello > $R/f");
+    let proxy = Proxy::start(g.place.server.as_ref().unwrap().port());
+    // Some messages make up an open: it takes longer than the time between two signals.
+    proxy.delay(Duration::from_millis(50));
+    let path = format!("/chirp/127.0.0.1:{}/w/f", proxy.port());
+    let run = g.session.run(&[program.as_str(), &path, "interrupt", "20"]).code(0);
+    assert_eq!(run.out(), "opened handled\n", "{technique:?}: {}", run.describe());
+    g.finish();
 }
 
 // ── servers that die ────────────────────────────────────────────────────────────────────────────
