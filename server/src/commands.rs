@@ -7,7 +7,7 @@
 
 use crate::acl::Rights;
 use crate::failure::Outcome;
-use crate::handler::{attributes, data, directory, file, identity, names, whole, xattr};
+use crate::handler::{attributes, data, directory, file, identity, names, resume, whole, xattr};
 use crate::session::Session;
 use crate::store::Follow::{No, Yes};
 use crate::wire::{Code, Request};
@@ -113,5 +113,6 @@ commands! {
     Utimens { path, atime, atime_nsec, mtime, mtime_nsec, follow } WRITE => attributes.utime(
         &path, (atime, atime_nsec), (mtime, mtime_nsec), if follow == 0 { No } else { Yes }
     );
+    Session { key, next } NONE => resume.session(&key, next);
     Renameat2 { path, target, flags } NONE => names.rename(&path, &target, flags);
 }

@@ -9,6 +9,7 @@ pub(crate) mod directory;
 pub(crate) mod file;
 pub(crate) mod identity;
 pub(crate) mod names;
+pub(crate) mod resume;
 pub(crate) mod whole;
 pub(crate) mod xattr;
 

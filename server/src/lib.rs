@@ -3,7 +3,8 @@
 //! ```text
 //!   main ─▶ server ─▶ session ─▶ commands ─▶ handler/* ─▶ store (the tree), acl (who may)
 //!            │           └ auth (who it is)      └ outbox (replies)
-//!            └ options, account, report
+//!            ├ options, account, report
+//!            └ resume (what outlives a connection)
 //!   all of them, and the client in the agent: wire
 //! ```
 
@@ -19,5 +20,6 @@ mod failure;
 mod handler;
 mod outbox;
 mod report;
+mod resume;
 mod session;
 mod store;

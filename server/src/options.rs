@@ -60,6 +60,12 @@ pub struct Options {
     /// Give up transfers that stand still for this long
     #[arg(short, long, value_name = "TIME", default_value = "3600s", value_parser = duration)]
     pub stalled: Duration,
+    /// Keep what a client has open for this long after its connection is lost; 0 for not at all
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration_or_none)]
+    pub grace: Duration,
+    /// Keep the sessions of at most this many lost connections, half of them for one subject
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    pub parked: usize,
     /// Serve at most this many clients at once
     #[arg(short = 'M', long, value_name = "N", default_value_t = 1000)]
     pub max_clients: usize,
@@ -123,6 +129,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a time that may be zero.
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    if text.trim_start_matches('0').is_empty() && !text.is_empty() {
+        return Ok(Duration::ZERO);
+    }
+    duration(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +151,9 @@ mod tests {
     fn times() {
         assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration_or_none("0"), Ok(Duration::ZERO));
+        assert_eq!(duration_or_none("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration_or_none("").is_err() && duration_or_none("x").is_err());
         for wrong in ["", "s", "0", "-1", "1x", "99999999999999999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

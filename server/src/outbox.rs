@@ -26,6 +26,8 @@ const KEEP: usize = 2 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     buffer: Vec<u8>,
+    /// Bytes sent until now.
+    sent: u64,
 }
 
 impl Outbox {
@@ -84,6 +86,17 @@ impl Outbox {
         self.buffer.truncate(mark);
     }
 
+    /// How many bytes were put in since the start, for [`Outbox::since`].
+    pub(crate) fn position(&self) -> u64 {
+        self.sent + u64::try_from(self.buffer.len()).unwrap_or(0)
+    }
+
+    /// What was put in since a position, as far as it was not sent, and how many bytes were.
+    pub(crate) fn since(&self, position: u64) -> (u64, &[u8]) {
+        let start = usize::try_from(position.saturating_sub(self.sent)).unwrap_or(usize::MAX);
+        (self.sent.saturating_sub(position), self.buffer.get(start..).unwrap_or_default())
+    }
+
     /// Tells whether the buffer should be sent before more is put in.
     pub(crate) fn is_full(&self) -> bool {
         self.buffer.len() >= FULL
@@ -93,6 +106,7 @@ impl Outbox {
     pub(crate) fn flush(&mut self, to: &mut impl Write) -> io::Result<()> {
         if !self.buffer.is_empty() {
             to.write_all(&self.buffer)?;
+            self.sent += u64::try_from(self.buffer.len()).unwrap_or(0);
             self.buffer.clear();
             if self.buffer.capacity() > KEEP {
                 self.buffer = Vec::new();

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use crate::acl::{ACL_FILE, Acl, AclStore, Rights};
 use crate::options::Options;
 use crate::report::{Reports, Subject};
+use crate::resume::{self, Parking};
 use crate::store::Export;
 use crate::{account, session};
 
@@ -32,6 +33,9 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How long accepting rests when the system is out of descriptors or memory.
 const BREATHER: Duration = Duration::from_millis(50);
 
+/// How many bytes of answers parked sessions may keep.
+const PARKED_BYTES: usize = 64 << 20;
+
 /// What all clients share.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -39,6 +43,7 @@ pub(crate) struct Service {
     pub(crate) export: Export,
     pub(crate) acls: AclStore,
     pub(crate) reports: Reports,
+    pub(crate) parking: Arc<Parking>,
     clients: Mutex<HashMap<u64, Stream>>,
     left: Condvar,
 }
@@ -48,9 +53,20 @@ pub(crate) struct Service {
 pub(crate) struct Stream(Arc<TcpStream>);
 
 impl Stream {
+    /// Wraps a connection.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self(Arc::new(stream))
+    }
+
     /// How long to wait for the peer, in either direction.
     pub(crate) fn set_patience(&self, time: Duration) -> io::Result<()> {
         self.0.set_read_timeout(Some(time))
+    }
+
+    /// Ends the connection, whoever reads or writes.
+    pub(crate) fn hang_up(&self) {
+        // The peer may be gone already.
+        let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
@@ -96,7 +112,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         bail!("-u {}: reporting to a catalog is not supported; use -u -", options.advertise);
     }
     let reports = Reports::new(&options)?;
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     rustix::process::umask(Mode::empty());
     let export = Export::open(&options.root).map_err(|error| cannot_export(&options, error))?;
     let address = choose_address(&options, &export)?;
@@ -112,8 +128,15 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     let _pid_file = Announcement::new(options.pid_file.as_deref(), std::process::id())?;
     let _port_file = Announcement::new(options.port_file.as_deref(), port)?;
+    let parking = Parking::new(resume::Limits {
+        grace: options.grace,
+        sessions: options.parked,
+        files: descriptors / 2,
+        bytes: PARKED_BYTES,
+    });
     let clients = Mutex::default();
-    let service = Service { options, export, acls, reports, clients, left: Condvar::new() };
+    let left = Condvar::new();
+    let service = Service { options, export, acls, reports, parking, clients, left };
     accept_until_stopped(&Arc::new(service), &listener, &signals)
 }
 
@@ -193,12 +216,13 @@ fn open_acls(options: &Options, export: &Export) -> anyhow::Result<AclStore> {
     Ok(store)
 }
 
-fn raise_descriptor_limit() {
+/// Tells how many descriptors the server may have.
+fn raise_descriptor_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // With fewer descriptors the server serves fewer clients.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
+    // With fewer descriptors the server serves fewer clients.
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
 }
 
 fn stop_signals() -> anyhow::Result<SignalFd> {
@@ -268,7 +292,7 @@ fn accept_until_stopped(
 
 /// Starts a client's thread.
 fn welcome(service: &Arc<Service>, stream: TcpStream, peer: SocketAddr, number: u64) {
-    let stream = Stream(Arc::new(stream));
+    let stream = Stream::of(stream);
     let ready = stream.0.set_nonblocking(false).and_then(|()| stream.0.set_nodelay(true));
     let ready = ready.and_then(|()| stream.0.set_write_timeout(Some(service.options.stalled)));
     let mut clients = service.clients.lock();
@@ -300,8 +324,7 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         if let Some(stream) = self.service.clients.lock().remove(&self.number) {
-            // The peer may be gone already.
-            let _ = stream.0.shutdown(Shutdown::Both);
+            stream.hang_up();
         }
         self.service.left.notify_all();
     }
@@ -311,8 +334,7 @@ fn say_goodbye(service: &Service) {
     let deadline = Instant::now() + GRACE;
     let mut clients = service.clients.lock();
     for stream in clients.values() {
-        // A connection that is gone already needs no end.
-        let _ = stream.0.shutdown(Shutdown::Both);
+        stream.hang_up();
     }
     while !clients.is_empty() {
         if service.left.wait_until(&mut clients, deadline).timed_out() {

@@ -15,9 +15,11 @@ use crate::acl::{Acl, Rights};
 use crate::failure::{Failure, Outcome};
 use crate::outbox::Outbox;
 use crate::report::Subject;
+use crate::resume::log::{Log, Step};
+use crate::resume::{Kept, Lease};
 use crate::server::{Service, Stream};
 use crate::store::Place;
-use crate::wire::{Code, LineError, MAX_FDS, Reader, Request};
+use crate::wire::{Code, Command, LineError, MAX_FDS, Reader, Request};
 use crate::{auth, commands};
 
 /// A line that begins with this byte ends the connection.
@@ -42,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) out: Outbox,
     pub(crate) who: Vec<u8>,
     files: Vec<Option<Opened>>,
+    /// What makes it possible to go on with another connection.
+    named: Option<(Lease, Log)>,
     /// Bytes of the current request's body that were not read yet.
     body: u64,
     /// A buffer for bodies, borrowed by one handler at a time.
@@ -54,7 +58,11 @@ pub(crate) struct Session {
 pub(crate) fn serve(service: Arc<Service>, stream: Stream, peer: SocketAddr) {
     let report = Arc::clone(&service);
     let error = match start(service, stream, peer) {
-        Ok(mut session) => session.run(),
+        Ok(mut session) => {
+            let failure = session.run();
+            session.park();
+            failure
+        }
         Err(failure) => failure,
     };
     report.reports.line(Subject::Tcp, || match error {
@@ -75,6 +83,7 @@ fn start(service: Arc<Service>, stream: Stream, peer: SocketAddr) -> Outcome<Ses
         out: Outbox::default(),
         who,
         files: Vec::new(),
+        named: None,
         body: 0,
         patient: false,
     })
@@ -106,16 +115,29 @@ impl Session {
         line.extend_from_slice(self.reader.read_line()?);
         match line.first() {
             None => return Ok(()),
-            Some(&END) => return Err(LineError::Closed.into()),
+            Some(&END) => {
+                self.named = None;
+                return Err(LineError::Closed.into());
+            }
             Some(_) => {}
         }
-        let mark = self.out.mark();
-        let result = match Request::parse(line) {
-            Ok(request) => {
-                self.body = request.body_len().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-                commands::run(self, request)
+        let (mark, position) = (self.out.mark(), self.out.position());
+        let request = Request::parse(line);
+        let command = request.as_ref().ok().map(Request::command);
+        let step = self.named.as_mut().map(|(_, log)| log.step(line, command));
+        let result = match (request, &step) {
+            (_, Some(Step::Astray)) => {
+                self.named = None;
+                return Err(Failure::hang_up("a request that is not what its number stands for"));
             }
-            Err(error) => Err(error.into()),
+            (Ok(request), step) => {
+                self.body = request.body_len().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+                match step {
+                    Some(Step::Again(answer)) => self.answer_again(&request, answer),
+                    _ => commands::run(self, request),
+                }
+            }
+            (Err(error), _) => Err(error.into()),
         };
         self.service.reports.line(Subject::Chirp, || {
             let line = String::from_utf8_lossy(line);
@@ -130,9 +152,68 @@ impl Session {
                 // A handler that sent part of its reply breaks the connection instead.
                 self.out.undo(mark.min(self.out.mark()));
                 self.out.code(code);
-                Ok(())
             }
-            other => other,
+            other => other?,
+        }
+        if step.is_some() {
+            self.note(line, command, position);
+        }
+        Ok(())
+    }
+
+    /// Gives an answer once more; the body that the client sends again is thrown away.
+    fn answer_again(&mut self, request: &Request<'_>, answer: &[u8]) -> Outcome {
+        if let (Request::Putfile { length, .. }, Some(rest)) =
+            (request, answer.strip_prefix(b"0\n"))
+            && !rest.is_empty()
+        {
+            self.out.number(0);
+            self.flush()?;
+            self.expect_body(u64::try_from(*length).unwrap_or(0));
+            self.skip_body()?;
+            self.out.buffer().extend_from_slice(rest);
+        } else {
+            self.out.buffer().extend_from_slice(answer);
+        }
+        Ok(())
+    }
+
+    /// Notes an answer, of which everything since `position` is a part.
+    fn note(&mut self, line: &[u8], command: Option<Command>, position: u64) {
+        let Some((_, log)) = &mut self.named else { return };
+        let (sent, answer) = self.out.since(position);
+        match (command, sent) {
+            (_, 0) => log.answered(line, command, Some(answer)),
+            // Its first line goes out before the body comes in.
+            (Some(Command::Putfile), 2) => {
+                log.answered(line, command, Some(&[b"0\n", answer].concat()));
+            }
+            _ => log.answered(line, command, None),
+        }
+    }
+
+    /// Whether the session has a name, by which it can go on later.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.named.is_some()
+    }
+
+    /// Whether anything is open.
+    pub(crate) fn has_files(&self) -> bool {
+        self.files.iter().any(Option::is_some)
+    }
+
+    /// Goes on as a session that may have been here before; its next request has this number.
+    pub(crate) fn go_on(&mut self, lease: Lease, kept: Kept, next: u64) {
+        let Kept { files, mut log } = kept;
+        log.begin(next);
+        self.files = files;
+        self.named = Some((lease, log));
+    }
+
+    /// The connection has ended: what is open waits for another one, if it has a name.
+    fn park(&mut self) {
+        if let Some((lease, log)) = self.named.take() {
+            lease.park(Kept { files: std::mem::take(&mut self.files), log });
         }
     }
 

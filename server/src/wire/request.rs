@@ -391,6 +391,9 @@ requests! {
     Xgetlongdir = "xgetlongdir" { path: PathArg<'a> } => NamesStatsNs;
     /// Extension: sets the times as `utimensat` does, `UTIME_NOW` and `UTIME_OMIT` included.
     Utimens = "utimens" { path: PathArg<'a>, atime: i64, atime_nsec: i64, mtime: i64, mtime_nsec: i64, follow: i64 } => Number;
+    /// Extension: names the session that this connection begins or goes on with: 32 hexadecimal
+    /// digits, and the number that the next request has.
+    Session = "session" { key: Word<'a>, next: i64 } => Number;
     /// Extension: `rename` with `RENAME_NOREPLACE` (1) or `RENAME_EXCHANGE` (2).
     Renameat2 = "renameat2" { path: PathArg<'a>, target: PathArg<'a>, flags: u32 } => Number;
 }
@@ -439,6 +442,7 @@ impl Command {
                 | Self::Xopen
                 | Self::Xgetlongdir
                 | Self::Utimens
+                | Self::Session
                 | Self::Renameat2
         )
     }
