@@ -10,6 +10,7 @@
 //! `method:subject`.
 
 mod address;
+mod ticket;
 mod unix;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use crate::failure::{Failure, Outcome};
 use crate::outbox::Outbox;
 use crate::server::{Service, Stream};
+use crate::ticket::Name;
 use crate::wire::Reader;
 
 /// Attempts before a client is hung up on.
@@ -27,6 +29,8 @@ const MAX_ATTEMPTS: usize = 32;
 pub enum Method {
     /// The owner of a file that the client makes: only for clients on this host.
     Unix,
+    /// The key of a ticket that was registered here.
+    Ticket,
     /// The client's host name.
     Hostname,
     /// The client's address.
@@ -34,13 +38,14 @@ pub enum Method {
 }
 
 impl Method {
-    const ALL: [Self; 3] = [Self::Unix, Self::Hostname, Self::Address];
+    const ALL: [Self; 4] = [Self::Unix, Self::Ticket, Self::Hostname, Self::Address];
 
     /// The name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unix => "unix",
+            Self::Ticket => "ticket",
             Self::Hostname => "hostname",
             Self::Address => "address",
         }
@@ -53,6 +58,18 @@ pub(crate) struct Dialogue<'s> {
     out: Outbox,
     service: &'s Service,
     peer: SocketAddr,
+    /// A line that was read and is still to be answered.
+    heard: Option<Vec<u8>>,
+}
+
+/// Who a client is.
+pub(crate) struct Identity {
+    /// The identity whose rights the client has: with a ticket, those of its owner.
+    pub(crate) who: Vec<u8>,
+    /// The ticket whose masks cut them.
+    pub(crate) ticket: Option<Name>,
+    /// The identity that it logged in with.
+    pub(crate) name: Vec<u8>,
 }
 
 impl Dialogue<'_> {
@@ -62,8 +79,16 @@ impl Dialogue<'_> {
     }
 
     fn hear(&mut self) -> Outcome<Vec<u8>> {
+        if let Some(line) = self.heard.take() {
+            return Ok(line);
+        }
         self.out.flush(self.reader.get_mut())?;
         Ok(self.reader.read_line()?.to_vec())
+    }
+
+    /// Puts a line back that was meant for whoever reads next.
+    fn heard_already(&mut self, line: Vec<u8>) {
+        self.heard = Some(line);
     }
 }
 
@@ -72,8 +97,8 @@ pub(crate) fn log_in(
     service: &Service,
     reader: &mut Reader<Stream>,
     peer: SocketAddr,
-) -> Outcome<Vec<u8>> {
-    let mut dialogue = Dialogue { reader, out: Outbox::default(), service, peer };
+) -> Outcome<Identity> {
+    let mut dialogue = Dialogue { reader, out: Outbox::default(), service, peer, heard: None };
     for _ in 0..MAX_ATTEMPTS {
         let name = dialogue.hear()?;
         let method = Method::ALL.into_iter().find(|method| method.name().as_bytes() == name);
@@ -82,7 +107,12 @@ pub(crate) fn log_in(
             continue;
         };
         dialogue.say(b"yes");
+        let mut lent = None;
         let subject = match method {
+            Method::Ticket => ticket::subject(&mut dialogue)?.map(|ticket| {
+                let (_, name) = lent.insert(ticket);
+                name.as_bytes().to_vec()
+            }),
             Method::Unix => unix::subject(&mut dialogue)?,
             Method::Hostname => address::host_name(&mut dialogue),
             Method::Address => Some(address::address(&mut dialogue)),
@@ -94,7 +124,11 @@ pub(crate) fn log_in(
         dialogue.say(&subject);
         let Dialogue { mut out, reader, .. } = dialogue;
         out.flush(reader.get_mut())?;
-        return Ok([method.name().as_bytes(), b":", &subject].concat());
+        let name = [method.name().as_bytes(), b":", &subject].concat();
+        return Ok(match lent {
+            Some((owner, ticket)) => Identity { who: owner, ticket: Some(ticket), name },
+            None => Identity { who: name.clone(), ticket: None, name },
+        });
     }
     Err(Failure::hang_up("too many attempts to log in"))
 }

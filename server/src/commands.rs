@@ -7,7 +7,9 @@
 
 use crate::acl::Rights;
 use crate::failure::Outcome;
-use crate::handler::{attributes, data, directory, file, identity, names, resume, whole, xattr};
+use crate::handler::{
+    attributes, data, directory, file, identity, names, resume, ticket, whole, xattr,
+};
 use crate::session::Session;
 use crate::store::Follow::{No, Yes};
 use crate::wire::{Code, Request};
@@ -99,7 +101,11 @@ commands! {
     Resetacl { path, rights } ADMIN => identity.resetacl(&path, &rights);
     Audit { path } ADMIN => identity.audit(&path);
     TicketRegister { subject, seconds, length } NONE
-        => names.cannot(Code::NotSupported, (subject, seconds, length));
+        => ticket.register(&subject, seconds, length);
+    TicketModify { ticket, path, rights } NONE => ticket.modify(&ticket, &path, &rights);
+    TicketDelete { ticket } NONE => ticket.delete(&ticket);
+    TicketList { subject } NONE => ticket.list(&subject);
+    TicketGet { ticket } NONE => ticket.get(&ticket);
     Lsalloc { path } NONE => names.cannot(Code::InvalidRequest, path);
     Mkalloc { path, size, mode } NONE => names.cannot(Code::InvalidRequest, (path, size, mode));
     JobCreate { length } NONE => names.cannot(Code::InvalidRequest, length);

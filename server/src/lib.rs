@@ -10,6 +10,7 @@
 
 pub mod options;
 pub mod server;
+pub mod ticket;
 pub mod wire;
 
 mod account;
@@ -18,6 +19,7 @@ mod auth;
 mod commands;
 mod failure;
 mod handler;
+mod housekeeping;
 mod outbox;
 mod report;
 mod resume;

@@ -69,6 +69,9 @@ pub struct Options {
     /// Serve at most this many clients at once
     #[arg(short = 'M', long, value_name = "N", default_value_t = 1000)]
     pub max_clients: usize,
+    /// Let tickets end after this long, whatever was asked for [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub max_ticket_duration: Option<Duration>,
     /// Where the challenge files of the unix login method are made
     #[arg(short, long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     pub challenge_dir: PathBuf,

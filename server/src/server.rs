@@ -25,7 +25,8 @@ use crate::options::Options;
 use crate::report::{Reports, Subject};
 use crate::resume::{self, Parking};
 use crate::store::Export;
-use crate::{account, session};
+use crate::ticket::TicketStore;
+use crate::{account, housekeeping, session};
 
 /// How long clients' threads have to clean up.
 const GRACE: Duration = Duration::from_secs(3);
@@ -42,6 +43,7 @@ pub(crate) struct Service {
     pub(crate) options: Options,
     pub(crate) export: Export,
     pub(crate) acls: AclStore,
+    pub(crate) tickets: TicketStore,
     pub(crate) reports: Reports,
     pub(crate) parking: Arc<Parking>,
     clients: Mutex<HashMap<u64, Stream>>,
@@ -135,9 +137,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         bytes: PARKED_BYTES,
     });
     let clients = Mutex::default();
+    let tickets = TicketStore::new(options.max_ticket_duration);
     let left = Condvar::new();
-    let service = Service { options, export, acls, reports, parking, clients, left };
-    accept_until_stopped(&Arc::new(service), &listener, &signals)
+    let service = Service { options, export, acls, tickets, reports, parking, clients, left };
+    let service = Arc::new(service);
+    housekeeping::start(&service).context("cannot start a thread")?;
+    accept_until_stopped(&service, &listener, &signals)
 }
 
 fn cannot_export(options: &Options, error: Errno) -> anyhow::Error {

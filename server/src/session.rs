@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::acl::{Acl, Rights};
+use crate::auth::Identity;
 use crate::failure::{Failure, Outcome};
 use crate::outbox::Outbox;
 use crate::report::Subject;
@@ -19,6 +20,7 @@ use crate::resume::log::{Log, Step};
 use crate::resume::{Kept, Lease};
 use crate::server::{Service, Stream};
 use crate::store::Place;
+use crate::ticket::{Name, TicketStore};
 use crate::wire::{Code, Command, LineError, MAX_FDS, Reader, Request};
 use crate::{auth, commands};
 
@@ -42,7 +44,12 @@ pub(crate) struct Session {
     pub(crate) service: Arc<Service>,
     pub(crate) reader: Reader<Stream>,
     pub(crate) out: Outbox,
+    /// The identity whose rights the client has.
     pub(crate) who: Vec<u8>,
+    /// The identity that it logged in with; another than `who` for a ticket.
+    pub(crate) name: Vec<u8>,
+    /// The ticket that the client logged in with, if it did: its masks cut those rights.
+    pub(crate) ticket: Option<Name>,
     files: Vec<Option<Opened>>,
     /// What makes it possible to go on with another connection.
     named: Option<(Lease, Log)>,
@@ -74,14 +81,16 @@ pub(crate) fn serve(service: Arc<Service>, stream: Stream, peer: SocketAddr) {
 fn start(service: Arc<Service>, stream: Stream, peer: SocketAddr) -> Outcome<Session> {
     stream.set_patience(service.options.idle_clients)?;
     let mut reader = Reader::new(stream);
-    let who = auth::log_in(&service, &mut reader, peer)?;
-    service.reports.line(Subject::Auth, || format!("{peer} is {}", String::from_utf8_lossy(&who)));
+    let Identity { who, ticket, name } = auth::log_in(&service, &mut reader, peer)?;
+    service.reports.line(Subject::Auth, || format!("{peer} is {}", String::from_utf8_lossy(&name)));
     Ok(Session {
         scratch: Vec::new(),
         service,
         reader,
         out: Outbox::default(),
         who,
+        name,
+        ticket,
         files: Vec::new(),
         named: None,
         body: 0,
@@ -306,7 +315,22 @@ impl Session {
 
     /// What the client may do in a directory.
     pub(crate) fn rights(&self, dir: BorrowedFd<'_>) -> Result<Rights, Errno> {
-        Ok(self.service.cut(self.service.acls.of(dir)?.rights_of(&self.who), &self.who))
+        let listed = self.service.acls.of(dir)?.rights_of(&self.who);
+        let Some(ticket) = self.ticket else { return Ok(self.service.cut(listed, &self.who)) };
+        // Read each time: the ticket may end, or be taken away.
+        let ticket = match TicketStore::read(self.service.export.root(), ticket) {
+            Ok(ticket) => ticket,
+            Err(_) => return Ok(Rights::NONE),
+        };
+        let mask = ticket.mask(&self.service.export.path_of(dir)?);
+        // What the superuser may by his own name, he does not lend.
+        Ok(self.service.cut(listed.only(mask), b""))
+    }
+
+    /// Tells whether the client is the superuser himself, not the holder of a ticket of his.
+    pub(crate) fn is_superuser(&self) -> bool {
+        let superuser = self.service.options.superuser.as_deref();
+        self.ticket.is_none() && superuser.is_some_and(|name| name.as_bytes() == self.who)
     }
 
     /// The list that governs a directory.

@@ -90,6 +90,21 @@ impl Export {
         self.root.as_fd()
     }
 
+    /// The path of a directory in the tree, from the root's `/`, no links in it.
+    ///
+    /// # Errors
+    /// ENOENT if the directory is not below the root any more.
+    pub(crate) fn path_of(&self, dir: impl AsFd) -> Result<Vec<u8>, Errno> {
+        let name = |fd| rustix::fs::readlink(by_descriptor(fd), Vec::new());
+        let (root, path) = (name(self.root())?, name(dir.as_fd())?);
+        let root = root.as_bytes().strip_suffix(b"/").unwrap_or(root.as_bytes());
+        match path.as_bytes().strip_prefix(root) {
+            Some(b"") => Ok(b"/".to_vec()),
+            Some(below) if below.starts_with(b"/") => Ok(below.to_vec()),
+            _ => Err(Errno::NOENT),
+        }
+    }
+
     /// Finds an object. Its directory must exist, itself need not.
     pub(crate) fn locate(&self, path: &[u8], follow: Follow) -> Result<Place<'_>, Errno> {
         let mut place = self.step(path.strip_prefix(b"/").unwrap_or(path))?;

@@ -38,7 +38,7 @@ fn wrong_requests_get_an_answer_and_the_connection_goes_on() {
     assert_eq!(client.number(), -8, "a line of white space is no command, an empty one nothing");
     assert_eq!(client.ask(&format!("stat /{}", "a".repeat(300))), -24);
     assert_eq!(client.ask_with("pwrite 7 5 0", b"hello"), -12);
-    assert_eq!(client.ask_with("ticket_register self 10 4", b"stat"), -23);
+    assert_eq!(client.ask_with("ticket_register self 10 4", b"stat"), -8);
     assert_eq!(client.ask_with("job_create 5", b"stat\n"), -8);
     client.is_fine();
 }

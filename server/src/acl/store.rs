@@ -203,14 +203,19 @@ fn version_of(stat: &Stat) -> Version {
 
 /// Writes a list, atomically.
 fn write(dir: BorrowedFd<'_>, acl: &Acl) -> Result<(), Errno> {
-    let (name, file) = crate::store::temporary_file(dir, Mode::from_raw_mode(0o644))?;
     let mut text = Vec::new();
     acl.push_lines(&mut text);
+    write_file(dir, ACL_FILE, &text)
+}
+
+/// Writes one of the server's own files, atomically: it is the old one or the new one, and durable.
+pub(crate) fn write_file(dir: BorrowedFd<'_>, name: &str, text: &[u8]) -> Result<(), Errno> {
+    let (hidden, file) = crate::store::temporary_file(dir, Mode::from_raw_mode(0o644))?;
     let written =
-        write_and_sync(file, &text).and_then(|()| rustix::fs::renameat(dir, &*name, dir, ACL_FILE));
+        write_and_sync(file, text).and_then(|()| rustix::fs::renameat(dir, &*hidden, dir, name));
     if written.is_err() {
         // The error of the write is the one to report.
-        let _ = rustix::fs::unlinkat(dir, &*name, AtFlags::empty());
+        let _ = rustix::fs::unlinkat(dir, &*hidden, AtFlags::empty());
     }
     written
 }

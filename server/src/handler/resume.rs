@@ -22,7 +22,7 @@ pub(crate) fn session(session: &mut Session, _: Rights, key: &[u8], next: i64) -
     }
     let service = Arc::clone(&session.service);
     let stream = session.reader.get_ref().clone();
-    let (lease, kept) = service.parking.attach(&session.who, key, &stream)?;
+    let (lease, kept) = service.parking.attach(&session.name, key, &stream)?;
     let goes_on = kept.is_some();
     session.go_on(lease, kept.unwrap_or_default(), next);
     session.out.number(i64::from(goes_on));

@@ -75,6 +75,11 @@ pub enum ReplyShape {
     NamesStats,
     /// A percent-encoded name line and an extended stat line in turn, up to an empty line.
     NamesStatsNs,
+    /// A number line and that many bytes (an identity), again and again, up to a 0.
+    Tickets,
+    /// A number line and that many bytes, twice (the owner, the public key); the seconds left on a
+    /// line; lines of a directory and rights; a 0 on a line.
+    Ticket,
     /// As many lines as the number says.
     CountedLines,
     /// The client's body goes out only now; then a second number follows.
@@ -368,6 +373,14 @@ requests! {
     Resetacl = "resetacl" { path: PathArg<'a>, rights: Word<'a> } => Number;
     /// Registers a ticket; the body is the public key.
     TicketRegister = "ticket_register" { subject: Word<'a>, seconds: i64, length: i64 } + length => Number;
+    /// Sets what a ticket gives in a directory and below; `ticket` is its identity, `ticket:NAME`.
+    TicketModify = "ticket_modify" { ticket: Word<'a>, path: PathArg<'a>, rights: Word<'a> } => Number;
+    /// Forgets a ticket.
+    TicketDelete = "ticket_delete" { ticket: Word<'a> } => Number;
+    /// The tickets of an identity, `self`, or `all`.
+    TicketList = "ticket_list" { subject: Word<'a> } => Tickets;
+    /// All about a ticket.
+    TicketGet = "ticket_get" { ticket: Word<'a> } => Ticket;
     /// What each owner uses below a directory.
     Audit = "audit" { path: PathArg<'a> } => CountedLines;
     /// Space reserved and used.

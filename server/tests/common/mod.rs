@@ -72,10 +72,7 @@ impl Server {
 
     /// A connection that has not logged in.
     pub(crate) fn connect(&self) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { reader: Reader::new(stream) }
+        Client::to(self.port)
     }
 
     /// A client that logged in as the account of the test.
@@ -88,10 +85,7 @@ impl Server {
     /// A client that logged in by its address.
     pub(crate) fn stranger(&self) -> Client {
         let mut client = self.connect();
-        client.send("address\n");
-        for wanted in ["yes", "yes", "yes", "address", "127.0.0.1"] {
-            assert_eq!(client.line(), wanted);
-        }
+        client.log_in_by_address();
         client
     }
 
@@ -115,6 +109,22 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Connects to a port on this host.
+    pub(crate) fn to(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { reader: Reader::new(stream) }
+    }
+
+    /// Runs the address login.
+    pub(crate) fn log_in_by_address(&mut self) {
+        self.send("address\n");
+        for wanted in ["yes", "yes", "yes", "address", "127.0.0.1"] {
+            assert_eq!(self.line(), wanted);
+        }
+    }
+
     /// Runs the unix login.
     pub(crate) fn log_in_unix(&mut self) -> String {
         self.send("unix\n");
@@ -220,4 +230,56 @@ pub(crate) fn stock(program: &str, arguments: &[&str]) -> Output {
 /// A port on which nobody listens.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Debian's server on some tree; ends with its children when dropped.
+pub(crate) struct StockServer {
+    child: Child,
+    pub(crate) port: u16,
+    _dir: TempDir,
+}
+
+impl StockServer {
+    /// Starts it, with access to the tree as `root` has it.
+    pub(crate) fn start(root: &Path, options: &[&str]) -> Self {
+        use std::os::unix::process::CommandExt as _;
+        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let port = free_port();
+        let mut run = Command::new("chirp_server");
+        run.args(["-I", "127.0.0.1", "-u", "-", "-U", "1000000", "-p", &port.to_string(), "-r"]);
+        run.arg(root).args(options).env("TMPDIR", dir.path()).current_dir(dir.path());
+        if std::fs::metadata("/proc/self").is_ok_and(|me| {
+            use std::os::unix::fs::MetadataExt as _;
+            me.uid() == 0
+        }) {
+            run.args(["-i", "root"]);
+        }
+        run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let child =
+            run.spawn().unwrap_or_else(|e| panic!("chirp_server: {e}; scripts/install-deps"));
+        let server = Self { child, port, _dir: dir };
+        wait_for(|| TcpStream::connect(("127.0.0.1", port)).ok());
+        server
+    }
+
+    /// A connection that has not logged in.
+    pub(crate) fn connect(&self) -> Client {
+        Client::to(self.port)
+    }
+
+    /// A client that logged in by its address.
+    pub(crate) fn stranger(&self) -> Client {
+        let mut client = self.connect();
+        client.log_in_by_address();
+        client
+    }
+}
+
+impl Drop for StockServer {
+    fn drop(&mut self) {
+        // Its children, one for each client, are in its group.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.child.wait();
+    }
 }
