@@ -1,11 +1,10 @@
 //! The command line: one subcommand per comparison, and the hidden one that is measured.
 
-use crate::place::Placement;
+use crate::lab::{Common, Comparison, Lab};
 use crate::suite::{SuiteName, Technique};
 use crate::{micro, worker};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Measures what Parrot costs, as ratios to native in the same run.
@@ -28,13 +27,8 @@ enum Command {
 /// What `micro` may be told.
 #[derive(Debug, Args)]
 pub(crate) struct MicroArgs {
-    /// Rounds; every round runs every contender once
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) rounds: u32,
-
-    /// Length of a batch in milliseconds; the best of three batches counts
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) batch_ms: u32,
+    #[command(flatten)]
+    common: Common,
 
     /// Only these techniques
     #[arg(long, value_delimiter = ',', default_value = "preload,trace")]
@@ -48,18 +42,6 @@ pub(crate) struct MicroArgs {
     )]
     pub(crate) suites: Vec<SuiteName>,
 
-    /// Only these placements
-    #[arg(long, value_delimiter = ',', default_value = "pinned,free")]
-    pub(crate) placements: Vec<Placement>,
-
-    /// Only the operations whose name holds this text
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) only: Option<String>,
-
-    /// Where the files lie while it runs [default: the temporary directory]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-
     /// Size of the file that a session keeps complete, KiB
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(8..))]
     pub(crate) complete_kib: u64,
@@ -67,14 +49,6 @@ pub(crate) struct MicroArgs {
     /// Size of the file that is served, MiB; above the session's limit for complete files
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) served_mib: u64,
-
-    /// Writes the results as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-
-    /// Keeps the raw results in bench/runs/DATE-MACHINE.json
-    #[arg(long)]
-    pub(crate) save: bool,
 }
 
 /// What a worker is told.
@@ -88,6 +62,10 @@ pub(crate) struct WorkerArgs {
     #[arg(long, default_value_t = 5)]
     pub(crate) batch_ms: u32,
 
+    /// Moves itself to this CPU first
+    #[arg(long)]
+    pub(crate) cpu: Option<usize>,
+
     /// Sends Chirp requests to this server instead of calling libc
     #[arg(long)]
     pub(crate) chirp: Option<SocketAddr>,
@@ -100,7 +78,7 @@ pub(crate) struct WorkerArgs {
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
-        Command::Micro(args) => micro::run(&args),
+        Command::Micro(args) => one(&args.common, "micro", |lab| micro::run(lab, &args)),
         Command::Worker(args) => worker::run(&args),
     };
     match result {
@@ -110,4 +88,15 @@ pub fn main(cli: Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes the place, runs one comparison, tells its results.
+fn one(
+    common: &Common,
+    name: &str,
+    run: impl FnOnce(&mut Lab) -> anyhow::Result<Comparison>,
+) -> anyhow::Result<()> {
+    let mut lab = Lab::new(common)?;
+    let comparison = run(&mut lab)?;
+    lab.tell(name, &[comparison])
 }

@@ -1,25 +1,27 @@
-//! Measures what Parrot costs: the same operations natively, preloaded and traced, in turn.
+//! Measures what Parrot costs, and what else there is: the same work by several means, in turn.
 //!
 //! ```text
-//!   micro ─▶ suite (what, on which files, goals)      sandbox (files), server (Chirp on loopback)
-//!     │
-//!     └───▶ runner: for each round, for each case, for each contender in alternating order
-//!                │  starts `parrot-bench worker …` under the contender, pinned or free
-//!                ▼
-//!              worker: ops (libc calls) or client (plain Chirp requests), timed by measure
-//!                │  lines on a pipe
-//!                ▼
-//!           results ─▶ report (terminal) · record (JSON)
+//!   cli ─▶ a comparison (micro, techniques, …)   lab: options, programs, directory, servers
+//!            │  makes blocks: rows (what is done) × contenders (who does it), at a placement
+//!            ▼
+//!          engine: rounds; each contender of each block once in a round, in alternating order
+//!            │       a contender is a closure; most start a worker (start), this very program or
+//!            │       a small one in C (agents/), that times single calls and tells lines on a pipe
+//!            ▼
+//!          results: ratios inside a round ─▶ report (terminal) · record (JSON) · html (plots)
 //! ```
 //!
 //! The method is that of the trials behind the design: contenders alternate inside a round, the
 //! ratio is taken to the baseline *of the same round*, and medians are taken over rounds. What is
-//! compared is chosen by placement too: with everything on one CPU, and as the scheduler likes.
-//!
-//! The worker is this very program, dynamic and calling through libc, so `LD_PRELOAD` applies.
+//! compared is chosen by placement too: with everything on one CPU, with a guest and its supervisor
+//! on two, and as the scheduler likes. A new comparison is one file that makes blocks, and a line
+//! in `cli`.
 
 pub mod cli;
 mod client;
+mod engine;
+mod html;
+mod lab;
 mod machine;
 mod measure;
 mod micro;
@@ -30,9 +32,9 @@ mod programs;
 mod record;
 mod report;
 mod results;
-mod runner;
 mod sandbox;
 mod server;
+mod start;
 mod stats;
 mod suite;
 mod worker;

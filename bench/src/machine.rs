@@ -16,6 +16,8 @@ pub(crate) struct Machine {
     pub(crate) cpus: usize,
     /// The kernel's version number.
     pub(crate) kernel: String,
+    /// The C library, as it names itself.
+    pub(crate) libc: String,
     /// Memory, MiB.
     pub(crate) memory_mib: u64,
     /// The commit of the working directory, `+` if something is changed.
@@ -41,6 +43,7 @@ impl Machine {
             cpu: field(&read("/proc/cpuinfo"), "model name"),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: kernel.split(|c| !number(c)).next().unwrap_or_default().to_owned(),
+            libc: libc_name(),
             memory_mib: kib.unwrap_or(0) / 1024,
             commit: commit(),
             date: date(),
@@ -51,10 +54,10 @@ impl Machine {
 
     /// The first line of a report.
     pub(crate) fn headline(&self) -> String {
-        let Self { cpu, cpus, kernel, commit, date, load, filesystem, .. } = self;
+        let Self { cpu, cpus, kernel, libc, commit, date, load, filesystem, .. } = self;
         format!(
-            "{date}, commit {commit}; {cpus} × {cpu}; Linux {kernel}; files on {filesystem}; \
-             load before {load}"
+            "{date}, commit {commit}; {cpus} × {cpu}; Linux {kernel}; {libc}; files on \
+             {filesystem}; load before {load}"
         )
     }
 
@@ -89,6 +92,15 @@ fn filesystem(dir: &Path, mounts: &str) -> String {
         .filter(|(mount, _)| dir.starts_with(mount))
         .max_by_key(|(mount, _)| mount.len());
     longest.map_or("unknown", |(_, kind)| kind).to_owned()
+}
+
+/// Name and version of the C library.
+fn libc_name() -> String {
+    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let text = output.ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    text.map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| "unknown libc".into())
 }
 
 /// What git says here.

@@ -1,9 +1,9 @@
 //! The results as JSON: every cell of every round, so that anything can be worked out again.
 
-use crate::cli::MicroArgs;
+use crate::engine::Cell;
+use crate::lab::Comparison;
 use crate::machine::{self, Machine};
-use crate::results::Line;
-use crate::runner::Cell;
+use crate::results::{Line, lines};
 use crate::stats::Summary;
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -11,48 +11,54 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Changes when the meaning of a field changes.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// The whole record of a run.
-pub(crate) fn record(machine: &Machine, args: &MicroArgs, lines: &[Line]) -> Value {
+pub(crate) fn record(machine: &Machine, comparisons: &[Comparison]) -> Value {
+    let rows = |comparison: &Comparison| {
+        let lines = comparison.blocks.iter().flat_map(lines);
+        lines.map(|line| row(comparison.name, &line)).collect::<Vec<_>>()
+    };
     json!({
         "schema": SCHEMA,
-        "comparison": "micro",
         "machine": {
             "cpu": machine.cpu, "cpus": machine.cpus, "kernel": machine.kernel,
-            "memory_mib": machine.memory_mib, "filesystem": machine.filesystem,
-            "load_before": machine.load,
+            "libc": machine.libc, "memory_mib": machine.memory_mib,
+            "filesystem": machine.filesystem, "load_before": machine.load,
         },
         "commit": machine.commit,
         "date": machine.date,
-        "settings": {
-            "rounds": args.rounds, "batch_ms": args.batch_ms,
-            "complete_kib": args.complete_kib, "served_mib": args.served_mib,
-        },
-        "rows": lines.iter().map(row).collect::<Vec<_>>(),
+        "comparisons": comparisons.iter().map(|one| json!({
+            "name": one.name, "rounds": one.rounds, "notes": one.notes, "seconds": one.seconds,
+        })).collect::<Vec<_>>(),
+        "rows": comparisons.iter().flat_map(rows).collect::<Vec<_>>(),
     })
 }
 
-fn row(line: &Line) -> Value {
+fn row(comparison: &str, line: &Line) -> Value {
     json!({
+        "comparison": comparison,
         "suite": line.suite,
         "placement": line.placement,
         "operation": line.operation,
         "technique": line.technique,
         "baseline": line.baseline,
+        "unit": line.unit.word(),
+        "x": line.x,
         "goal": line.goal,
         "verdict": line.verdict().word(),
         "trouble": line.trouble(),
         "ratio": line.ratio().map(spread),
-        "ns": line.time().map(spread),
-        "baseline_ns": line.base_time().map(spread),
-        "rounds_ns": cells(&line.cells),
-        "rounds_baseline_ns": cells(&line.base_cells),
+        "value": line.value().map(spread),
+        "baseline_value": line.base_value().map(spread),
+        "rounds": cells(&line.cells),
+        "rounds_baseline": cells(&line.base_cells),
     })
 }
 
 fn spread(summary: Summary) -> Value {
-    json!({ "median": summary.median, "low": summary.low, "high": summary.high })
+    let Summary { median, lower, upper, low, high } = summary;
+    json!({ "median": median, "lower": lower, "upper": upper, "low": low, "high": high })
 }
 
 fn cells(cells: &[Cell]) -> Vec<Option<f64>> {
@@ -60,22 +66,22 @@ fn cells(cells: &[Cell]) -> Vec<Option<f64>> {
 }
 
 /// Where `--save` puts a run: `bench/runs` of the repository that the command runs in.
-pub(crate) fn saved_name(machine: &Machine) -> PathBuf {
+pub(crate) fn saved_name(machine: &Machine, what: &str) -> PathBuf {
     let top = machine::git(&["rev-parse", "--show-toplevel"]).unwrap_or_default();
-    let name = format!("{}-{}.json", machine.date, machine.word());
+    let name = format!("{}-{}-{what}.json", machine.date, machine.word());
     Path::new(&top).join("bench/runs").join(name)
 }
 
-/// Writes a record.
+/// Writes a file, and its directory if need be.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn write(path: &Path, record: &Value) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let told = || format!("cannot write {}", path.display());
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).with_context(told)?;
     }
-    fs::write(path, format!("{record:#}\n")).with_context(told)
+    fs::write(path, text).with_context(told)
 }
 
 #[cfg(test)]
@@ -86,10 +92,10 @@ mod tests {
     #[test]
     fn a_row_keeps_every_round() {
         let line = example(vec![Ok(110.0), Err("gone".to_owned())], vec![Ok(100.0), Ok(100.0)]);
-        let row = row(&line);
-        assert_eq!(row["rounds_ns"], json!([110.0, null]));
+        let row = row("micro", &line);
+        assert_eq!(row["rounds"], json!([110.0, null]));
         assert_eq!(row["ratio"]["median"], json!(1.1));
-        assert_eq!(row["verdict"], "met");
+        assert_eq!((&row["verdict"], &row["comparison"]), (&json!("met"), &json!("micro")));
         assert_eq!(row["trouble"], "1 of 2 rounds: gone");
     }
 }

@@ -1,27 +1,30 @@
 //! From cells to lines: ratios inside a round, medians over rounds, verdicts.
 
-use crate::runner::{Case, Cell};
+use crate::engine::{Cell, Measured, Unit};
 use crate::stats::{Summary, summary};
-use crate::suite::{Row, Technique};
 
-/// One operation of one technique at one placement.
-#[derive(Debug)]
+/// One row of one contender.
+#[derive(Clone, Debug)]
 pub(crate) struct Line {
-    /// The suite's heading.
-    pub(crate) suite: &'static str,
+    /// The block's heading.
+    pub(crate) suite: String,
     /// The placement's word.
     pub(crate) placement: &'static str,
-    /// The operation.
-    pub(crate) operation: &'static str,
-    /// The technique's word.
-    pub(crate) technique: &'static str,
-    /// What it is compared with.
-    pub(crate) baseline: &'static str,
+    /// The row.
+    pub(crate) operation: String,
+    /// The contender.
+    pub(crate) technique: String,
+    /// What it is compared with; empty for the baseline itself.
+    pub(crate) baseline: String,
+    /// What the numbers mean.
+    pub(crate) unit: Unit,
+    /// Where it stands on the axis of a curve.
+    pub(crate) x: Option<f64>,
     /// The most that the ratio may be.
     pub(crate) goal: Option<f64>,
-    /// Nanoseconds, by round.
+    /// The numbers, by round.
     pub(crate) cells: Vec<Cell>,
-    /// The baseline's nanoseconds, by round.
+    /// The baseline's numbers, by round.
     pub(crate) base_cells: Vec<Cell>,
 }
 
@@ -51,10 +54,15 @@ impl Verdict {
 }
 
 impl Line {
+    /// Whether others are compared with it.
+    pub(crate) fn is_baseline(&self) -> bool {
+        self.baseline.is_empty()
+    }
+
     /// The ratios, each to the baseline of its own round.
     pub(crate) fn ratios(&self) -> impl Iterator<Item = f64> {
         self.cells.iter().zip(&self.base_cells).filter_map(|pair| match pair {
-            (Ok(ns), Ok(base)) if *base > 0.0 => Some(ns / base),
+            (Ok(number), Ok(base)) if *base > 0.0 => Some(number / base),
             _ => None,
         })
     }
@@ -64,23 +72,24 @@ impl Line {
         summary(self.ratios())
     }
 
-    /// Median and spread of the times.
-    pub(crate) fn time(&self) -> Option<Summary> {
+    /// Median and spread of the numbers.
+    pub(crate) fn value(&self) -> Option<Summary> {
         summary(self.cells.iter().filter_map(|cell| cell.as_ref().ok().copied()))
     }
 
-    /// Median and spread of the baseline's times.
-    pub(crate) fn base_time(&self) -> Option<Summary> {
+    /// Median and spread of the baseline's numbers.
+    pub(crate) fn base_value(&self) -> Option<Summary> {
         summary(self.base_cells.iter().filter_map(|cell| cell.as_ref().ok().copied()))
     }
 
     /// Whether the goal is met.
     pub(crate) fn verdict(&self) -> Verdict {
         match (self.ratio(), self.goal) {
-            (None, _) => Verdict::Missing,
-            (Some(_), None) => Verdict::NoGoal,
             (Some(ratio), Some(goal)) if ratio.median <= goal => Verdict::Met,
             (Some(_), Some(_)) => Verdict::Missed,
+            (None, Some(_)) => Verdict::Missing,
+            (_, None) if self.value().is_none() => Verdict::Missing,
+            (_, None) => Verdict::NoGoal,
         }
     }
 
@@ -98,35 +107,34 @@ impl Line {
     }
 }
 
-/// The lines of all cases: row by row, the techniques of a row together.
-pub(crate) fn lines(cases: &[Case]) -> Vec<Line> {
-    cases.iter().flat_map(case_lines).collect()
-}
-
-fn case_lines(case: &Case) -> Vec<Line> {
+/// The lines of a table: row by row, the contenders of a row together, the baseline first.
+pub(crate) fn lines(measured: &Measured) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (index, row) in case.rows.iter().enumerate() {
-        for (contender, cells) in case.contenders.iter().zip(&case.cells) {
-            if let (Some(technique), Some(cells)) = (contender.technique, cells.get(index)) {
-                let base = case.cells.first().and_then(|all| all.get(index));
-                lines.push(line(case, row, technique, cells, base.map_or(&[], Vec::as_slice)));
-            }
+    for row in 0..measured.rows.len() {
+        for contender in 0..measured.contenders.len() {
+            lines.extend(line(measured, row, contender));
         }
     }
     lines
 }
 
-fn line(case: &Case, row: &Row, technique: Technique, cells: &[Cell], base: &[Cell]) -> Line {
-    Line {
-        suite: case.suite.title,
-        placement: case.placement.word(),
-        operation: row.name,
-        technique: technique.word(),
-        baseline: case.suite.baseline.word(),
-        goal: row.goal(technique),
-        cells: cells.to_vec(),
-        base_cells: base.to_vec(),
-    }
+fn line(measured: &Measured, index: usize, contender: usize) -> Option<Line> {
+    let row = measured.rows.get(index)?;
+    let cells = |contender: usize| measured.cells.get(contender)?.get(index).cloned();
+    let baseline = if contender == 0 { None } else { measured.contenders.first() };
+    let goals = measured.goals.iter();
+    Some(Line {
+        suite: measured.title.clone(),
+        placement: measured.placement.word(),
+        operation: row.name.clone(),
+        technique: measured.contenders.get(contender)?.clone(),
+        baseline: baseline.cloned().unwrap_or_default(),
+        unit: row.unit,
+        x: row.x,
+        goal: goals.clone().find(|goal| (goal.0, goal.1) == (index, contender)).map(|goal| goal.2),
+        cells: cells(contender)?,
+        base_cells: if contender == 0 { Vec::new() } else { cells(0)? },
+    })
 }
 
 #[cfg(test)]
@@ -135,11 +143,13 @@ pub(crate) mod tests {
 
     pub(crate) fn example(cells: Vec<Cell>, base_cells: Vec<Cell>) -> Line {
         Line {
-            suite: "local files",
-            placement: "pinned",
-            operation: "stat",
-            technique: "preload",
-            baseline: "native",
+            suite: "local files".into(),
+            placement: "same",
+            operation: "stat".into(),
+            technique: "preload".into(),
+            baseline: "native".into(),
+            unit: Unit::Time,
+            x: None,
             goal: Some(1.10),
             cells,
             base_cells,
@@ -166,5 +176,23 @@ pub(crate) mod tests {
         assert_eq!(line.trouble().unwrap(), "native: no such file");
         let line = Line { goal: None, ..example(vec![Ok(1.0)], vec![Ok(1.0)]) };
         assert_eq!(line.verdict(), Verdict::NoGoal);
+    }
+
+    #[test]
+    fn the_baseline_has_lines_of_its_own() {
+        let contender = |name: &'static str, number: f64| {
+            crate::engine::Contender::new(name, move || Ok(vec![Ok(number), Ok(number)]))
+        };
+        let mut block =
+            crate::engine::tests::block(vec![contender("native", 2.0), contender("slow", 6.0)]);
+        block.goals = vec![(1, 1, 2.5)];
+        let measured = crate::engine::run(vec![block], 2);
+        let lines = lines(&measured[0]);
+        assert_eq!(lines.len(), 4);
+        assert!(lines[0].is_baseline() && lines[0].ratio().is_none());
+        assert_eq!(lines[0].verdict(), Verdict::NoGoal);
+        assert_eq!(lines[1].ratio().unwrap().median, 3.0);
+        assert_eq!((lines[1].goal, lines[3].goal), (None, Some(2.5)));
+        assert_eq!(lines[3].verdict(), Verdict::Missed);
     }
 }

@@ -29,14 +29,14 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the directory and the files below `base`, or below the temporary directory.
+    /// Makes the directory below `base`, or below the temporary directory, with an empty export.
     ///
     /// A tmpfs at `/dev/shm` would be quieter, but names below `/dev` get a closer look from the
     /// preload library than those of most programs.
     ///
     /// # Errors
-    /// The files cannot be made.
-    pub(crate) fn new(base: Option<&Path>, small: u64, large: u64) -> io::Result<Self> {
+    /// The directories cannot be made.
+    pub(crate) fn new(base: Option<&Path>) -> io::Result<Self> {
         let base = base.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let root = std::path::absolute(base)?.join(format!("parrot-bench.{}", std::process::id()));
         let sandbox = Self { root };
@@ -44,11 +44,29 @@ impl Sandbox {
             fs::create_dir(sandbox.path(dir))?;
         }
         fs::write(sandbox.path("export/.__acl"), ACL)?;
-        fill(&sandbox.path("export/small"), small)?;
-        fill(&sandbox.path("export/large"), large)?;
-        fill(&sandbox.path("local/data"), DATA)?;
-        fill(&sandbox.path("local/scratch"), SCRATCH)?;
         Ok(sandbox)
+    }
+
+    /// Makes a file whose bytes tell where they stand, if it is not there with this size.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn fill(&self, name: &str, size: u64) -> io::Result<PathBuf> {
+        let path = self.path(name);
+        if fs::metadata(&path).is_ok_and(|known| known.len() == size) {
+            return Ok(path);
+        }
+        fill(&path, size)?;
+        Ok(path)
+    }
+
+    /// The local files of single calls: one to read, one to write.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub(crate) fn fill_local(&self) -> io::Result<()> {
+        self.fill("local/data", DATA)?;
+        self.fill("local/scratch", SCRATCH).map(drop)
     }
 
     /// A name in the directory.
@@ -76,7 +94,7 @@ impl Drop for Sandbox {
 
 /// Writes a file whose bytes tell where they stand.
 fn fill(path: &Path, size: u64) -> io::Result<()> {
-    let mut file = fs::File::create_new(path)?;
+    let mut file = fs::File::create(path)?;
     for start in (0..size).step_by(CHUNK) {
         let end = size.min(start + CHUNK as u64);
         file.write_all(&(start..end).map(pattern).collect::<Vec<u8>>())?;
@@ -90,8 +108,9 @@ mod tests {
 
     #[test]
     fn the_files_are_there_and_go_again() {
-        let sandbox = Sandbox::new(Some(&std::env::temp_dir()), 8192, 100_000).unwrap();
-        let large = fs::read(sandbox.path("export/large")).unwrap();
+        let sandbox = Sandbox::new(Some(&std::env::temp_dir())).unwrap();
+        sandbox.fill("export/large", 8192).unwrap();
+        let large = fs::read(sandbox.fill("export/large", 100_000).unwrap()).unwrap();
         assert_eq!(large.len(), 100_000);
         assert!(large.iter().zip(0..).all(|(byte, at)| *byte == pattern(at) && *byte != 0));
         let session = sandbox.session("x").unwrap();

@@ -22,6 +22,49 @@ pub(crate) enum Kind {
     Stock,
 }
 
+impl Kind {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Ours, Self::Stock];
+
+    /// The program's name.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Ours => "parrot-chirpd",
+            Self::Stock => "chirp_server",
+        }
+    }
+}
+
+/// Servers, started at the first need and kept for the run.
+#[derive(Debug, Default)]
+pub(crate) struct Servers(Vec<(Kind, Placement, Result<Server, String>)>);
+
+impl Servers {
+    /// The address of a server of this kind and placement over the sandbox's export.
+    ///
+    /// # Errors
+    /// A sentence for the table.
+    pub(crate) fn address(
+        &mut self,
+        kind: Kind,
+        placement: Placement,
+        programs: &Programs,
+        sandbox: &Sandbox,
+    ) -> Result<SocketAddr, String> {
+        let known = self.0.iter().position(|tried| (tried.0, tried.1) == (kind, placement));
+        let index = known.unwrap_or_else(|| {
+            let server = Server::start(kind, placement, programs, sandbox);
+            self.0.push((kind, placement, server));
+            self.0.len() - 1
+        });
+        match self.0.get(index) {
+            Some((.., Ok(server))) => Ok(server.address),
+            Some((.., Err(story))) => Err(story.clone()),
+            None => Err("no server".to_owned()),
+        }
+    }
+}
+
 /// A server that runs; ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -42,9 +85,10 @@ impl Server {
         sandbox: &Sandbox,
     ) -> Result<Self, String> {
         let address = free_address().map_err(|error| format!("no free port: {error}"))?;
-        let (name, program) = match kind {
-            Kind::Ours => ("parrot-chirpd", programs.chirpd.clone()?),
-            Kind::Stock => ("chirp_server", programs.stock.clone()?),
+        let name = kind.word();
+        let program = match kind {
+            Kind::Ours => programs.chirpd.clone()?,
+            Kind::Stock => programs.stock.clone()?,
         };
         let cannot = |error| format!("{name} cannot be started: {error}");
         let log = sandbox.path(&format!("log/{name}-{}", placement.word()));

@@ -13,6 +13,7 @@ use crate::cli::WorkerArgs;
 use crate::client::Client;
 use crate::measure::{Plan, Timing};
 use crate::ops::{self, Kind};
+use crate::place;
 use crate::suite::Technique;
 use anyhow::Context as _;
 use std::ffi::CString;
@@ -28,6 +29,9 @@ pub(crate) const SLOW: &str = "PARROT_BENCH_SLOW";
 /// The command line, the connection, the technique that is not there, or the output; not the
 /// operations.
 pub(crate) fn run(args: &WorkerArgs) -> anyhow::Result<()> {
+    if let Some(cpu) = args.cpu {
+        place::move_to(cpu).context("cannot move to another CPU")?;
+    }
     caught(&args.label)?;
     let slow = std::env::var(SLOW).unwrap_or_default();
     let mut client = args
@@ -40,7 +44,7 @@ pub(crate) fn run(args: &WorkerArgs) -> anyhow::Result<()> {
         let kind = Kind::from_word(word).with_context(|| format!("unknown operation {word}"))?;
         let plan = Plan {
             batch: Duration::from_millis(args.batch_ms.into()),
-            slow: slow_down(&slow, &args.label, kind),
+            slow: slow_down(&slow, &args.label, kind.word()),
         };
         let line = match one(client.as_mut(), kind, path, plan) {
             Ok(timing) => format!("{index}\t{:.3}\t{}\n", timing.ns, timing.count),
@@ -64,10 +68,10 @@ fn one(client: Option<&mut Client>, kind: Kind, path: &str, plan: Plan) -> io::R
 /// Makes sure that the technique is at work: what nobody catches would look fast.
 fn caught(label: &str) -> anyhow::Result<()> {
     let own = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
-    if label == Technique::Preload.word() {
+    if label.starts_with(Technique::Preload.word()) {
         anyhow::ensure!(own("maps")?.contains("libparrot.so"), "libparrot.so is not loaded");
     }
-    if label == Technique::Trace.word() {
+    if label.starts_with(Technique::Trace.word()) {
         let status = own("status")?;
         let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
         anyhow::ensure!(tracer.is_some_and(|pid| pid.trim() != "0"), "nobody traces this");
@@ -76,9 +80,9 @@ fn caught(label: &str) -> anyhow::Result<()> {
 }
 
 /// How much slower this contender's operation has to be.
-fn slow_down(asked: &str, label: &str, kind: Kind) -> Duration {
+pub(crate) fn slow_down(asked: &str, label: &str, operation: &str) -> Duration {
     let mut parts = asked.split(':');
-    let ours = parts.next() == Some(label) && parts.next() == Some(kind.word());
+    let ours = parts.next() == Some(label) && parts.next() == Some(operation);
     let time = parts.next().and_then(|text| text.parse().ok()).filter(|_| ours);
     Duration::from_nanos(time.unwrap_or(0))
 }
@@ -96,10 +100,10 @@ mod tests {
     #[test]
     fn a_slow_down_is_for_one_operation_of_one_contender() {
         let asked = "preload:stat:500";
-        assert_eq!(slow_down(asked, "preload", Kind::Stat), Duration::from_nanos(500));
-        assert_eq!(slow_down(asked, "native", Kind::Stat), Duration::ZERO);
-        assert_eq!(slow_down(asked, "preload", Kind::Fstat), Duration::ZERO);
-        assert_eq!(slow_down("", "preload", Kind::Stat), Duration::ZERO);
-        assert_eq!(slow_down("preload:stat:x", "preload", Kind::Stat), Duration::ZERO);
+        assert_eq!(slow_down(asked, "preload", "stat"), Duration::from_nanos(500));
+        assert_eq!(slow_down(asked, "native", "stat"), Duration::ZERO);
+        assert_eq!(slow_down(asked, "preload", "fstat"), Duration::ZERO);
+        assert_eq!(slow_down("", "preload", "stat"), Duration::ZERO);
+        assert_eq!(slow_down("preload:stat:x", "preload", "stat"), Duration::ZERO);
     }
 }

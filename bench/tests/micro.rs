@@ -54,10 +54,13 @@ fn a_deliberate_slow_down_is_seen() {
     let table = table(&output);
     assert!(table.contains("MISSED"), "{table}");
     let rows = rows(&path);
-    for placement in ["pinned", "free"] {
+    for placement in ["same", "free"] {
         let row = |operation: &str| {
-            let wanted =
-                |row: &&Value| row["placement"] == placement && row["operation"] == operation;
+            let wanted = |row: &&Value| {
+                row["placement"] == placement
+                    && row["operation"] == operation
+                    && row["technique"] == "control"
+            };
             rows.iter().find(wanted).unwrap()
         };
         assert_eq!(row("stat")["verdict"], "MISSED");
@@ -90,10 +93,11 @@ fn every_operation_runs_and_the_sandbox_goes() {
         .unwrap();
     table(&output);
     let rows = rows(&path);
-    assert_eq!(rows.len(), 20);
+    // Ten operations at two placements, the baseline and the control.
+    assert_eq!(rows.len(), 40);
     for row in rows {
         assert_eq!(row["trouble"], Value::Null, "{row}");
-        assert_eq!(row["rounds_ns"].as_array().unwrap().len(), 3);
+        assert_eq!(row["rounds"].as_array().unwrap().len(), 3);
     }
     assert_eq!(std::fs::read_dir(dir()).unwrap().count(), 0, "the sandbox is left behind");
 }

@@ -1,26 +1,22 @@
-//! Rounds: every round starts one worker for each contender of each case, in alternating order.
+//! Starting a worker and taking what it tells.
 //!
 //! A worker that hangs, crashes or cannot be started costs its own cells, with the reason, and
 //! nothing else.
 
-use crate::ops::Kind;
+use crate::engine::Cell;
+use crate::lab::Lab;
 use crate::place::Placement;
-use crate::report::say;
-use crate::suite::{Row, Suite, Technique};
 use crate::worker;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// How long a worker may take for one operation.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A number, or why there is none.
-pub(crate) type Cell = Result<f64, String>;
 
 /// How a contender's worker is started.
 #[derive(Clone, Debug, Default)]
@@ -30,89 +26,40 @@ pub(crate) struct Invocation {
     /// Environment on top of the usual one.
     pub(crate) environment: Vec<(&'static str, OsString)>,
     /// Operations with their paths.
-    pub(crate) ops: Vec<(Kind, String)>,
+    pub(crate) ops: Vec<(&'static str, String)>,
     /// The worker's other options.
     pub(crate) options: Vec<String>,
 }
 
-/// One of those that are compared.
-#[derive(Debug)]
-pub(crate) struct Contender {
-    /// What it is called.
-    pub(crate) label: &'static str,
-    /// `None`: the baseline.
-    pub(crate) technique: Option<Technique>,
-    /// How to start it, or why that is not possible.
-    pub(crate) invocation: Result<Invocation, String>,
-}
-
-/// A suite at a placement.
-#[derive(Debug)]
-pub(crate) struct Case {
-    /// The suite.
-    pub(crate) suite: &'static Suite,
-    /// The placement.
-    pub(crate) placement: Placement,
-    /// Those rows of the suite that were asked for.
-    pub(crate) rows: Vec<&'static Row>,
-    /// The baseline and the techniques.
-    pub(crate) contenders: Vec<Contender>,
-    /// What was measured: by contender, then by row, then by round.
-    pub(crate) cells: Vec<Vec<Vec<Cell>>>,
-}
-
-/// Runs the rounds.
-#[derive(Debug)]
-pub(crate) struct Runner<'a> {
-    /// This program.
-    pub(crate) bench: PathBuf,
+/// Starts workers.
+#[derive(Clone, Debug)]
+pub(crate) struct Starter {
+    /// This program, or another that takes the same arguments and tells the same lines.
+    pub(crate) worker: PathBuf,
     /// Length of a batch.
-    pub(crate) batch_ms: u32,
+    pub(crate) batch: Duration,
     /// Where workers' complaints go.
-    pub(crate) log: &'a Path,
+    pub(crate) log: PathBuf,
 }
 
-impl Runner<'_> {
-    /// Runs all rounds and fills the cases' cells.
-    pub(crate) fn run(&self, cases: &mut [Case], rounds: u32) {
-        let started = Instant::now();
-        for case in &mut *cases {
-            case.cells = vec![vec![Vec::new(); case.rows.len()]; case.contenders.len()];
-        }
-        for round in 0..rounds {
-            for case in &mut *cases {
-                let seconds = started.elapsed().as_secs();
-                let (title, placement) = (case.suite.title, case.placement.word());
-                say(&format!("{seconds:4} s  round {}/{rounds}: {title}, {placement}", round + 1));
-                self.round(case, round);
-            }
-        }
+impl Starter {
+    /// For this program as the worker.
+    pub(crate) fn new(lab: &Lab) -> Self {
+        let worker = lab.programs.bench.clone();
+        Self { worker, batch: lab.common.batch(), log: lab.sandbox.path("log") }
     }
 
-    fn round(&self, case: &mut Case, round: u32) {
-        let mut order: Vec<usize> = (0..case.contenders.len()).collect();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for index in order {
-            let Some(contender) = case.contenders.get(index) else { continue };
-            let cells = match &contender.invocation {
-                Ok(invocation) => self.worker(contender.label, invocation, case.placement),
-                Err(reason) => vec![Err(reason.clone()); case.rows.len()],
-            };
-            let kept = case.cells.get_mut(index).into_iter().flatten();
-            for (column, cell) in kept.zip(cells) {
-                column.push(cell);
-            }
-        }
-    }
-
-    /// Runs one worker.
-    fn worker(&self, label: &str, invocation: &Invocation, placement: Placement) -> Vec<Cell> {
+    /// Runs one worker: a cell for each operation.
+    pub(crate) fn run(
+        &self,
+        label: &str,
+        invocation: &Invocation,
+        placement: Placement,
+    ) -> Vec<Cell> {
         let mut cells = vec![Err("not reached".to_owned()); invocation.ops.len()];
         let log = self.log.join("worker");
         let result = File::create(&log)
-            .and_then(|log| placement.spawn(self.command(label, invocation).stderr(log)))
+            .and_then(|log| placement.spawn(self.command(label, invocation, placement).stderr(log)))
             .map_err(|error| format!("cannot be started: {error}"))
             .and_then(|child| follow(child, &mut cells));
         if let Err(story) = result {
@@ -128,24 +75,33 @@ impl Runner<'_> {
         cells
     }
 
-    fn command(&self, label: &str, invocation: &Invocation) -> Command {
-        let bench = self.bench.clone().into_os_string();
-        let mut words = invocation.before.iter().chain([&bench]);
-        let mut command = Command::new(words.next().unwrap_or(&bench));
+    fn command(&self, label: &str, invocation: &Invocation, placement: Placement) -> Command {
+        let worker = self.worker.clone().into_os_string();
+        let mut words = invocation.before.iter().chain([&worker]);
+        let mut command = Command::new(words.next().unwrap_or(&worker));
         command.args(words).args(["worker", "--label", label]);
-        command.args(["--batch-ms", &self.batch_ms.to_string()]).args(&invocation.options);
+        command.args(["--batch-ms", &self.batch.as_millis().to_string()]);
+        if let Ok(Some(cpu)) = placement.guest_cpu() {
+            command.args(["--cpu", &cpu.to_string()]);
+        }
+        command.args(&invocation.options);
         for (kind, path) in &invocation.ops {
-            command.arg(format!("{}={path}", kind.word()));
+            command.arg(format!("{kind}={path}"));
         }
-        for (name, _) in std::env::vars_os() {
-            let ours = name.to_string_lossy().starts_with("PARROT_") && name != worker::SLOW;
-            if ours || name == "LD_PRELOAD" {
-                command.env_remove(name);
-            }
-        }
+        clean(&mut command);
         command.envs(invocation.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command
+    }
+}
+
+/// Takes out of a command's environment what would make it run under Parrot as we do ourselves.
+pub(crate) fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let ours = name.to_string_lossy().starts_with("PARROT_") && name != worker::SLOW;
+        if ours || name == "LD_PRELOAD" {
+            command.env_remove(name);
+        }
     }
 }
 
