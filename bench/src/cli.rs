@@ -2,6 +2,7 @@
 
 use crate::lab::{Common, Comparison, Lab};
 use crate::suite::{SuiteName, Technique};
+use crate::techniques::{self, TechniquesArgs};
 use crate::{micro, worker};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -19,6 +20,10 @@ pub struct Cli {
 enum Command {
     /// Cost of single calls: local files, remote files known to the session, uncached requests
     Micro(MicroArgs),
+    /// Cost of single calls by every technique: minimal agents, and Parrot
+    Techniques(TechniquesArgs),
+    /// Cost of starting processes by every technique
+    Spawn(SpawnArgs),
     /// The program that is measured; started by the other commands
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -51,6 +56,13 @@ pub(crate) struct MicroArgs {
     pub(crate) served_mib: u64,
 }
 
+/// What `spawn` may be told.
+#[derive(Debug, Args)]
+pub(crate) struct SpawnArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
 /// What a worker is told.
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
@@ -79,6 +91,10 @@ pub(crate) struct WorkerArgs {
 pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Micro(args) => one(&args.common, "micro", |lab| micro::run(lab, &args)),
+        Command::Techniques(args) => {
+            one(&args.common, "techniques", |lab| techniques::run(lab, args.nfs.as_deref()))
+        }
+        Command::Spawn(args) => one(&args.common, "spawn", |lab| techniques::run_spawn(lab)),
         Command::Worker(args) => worker::run(&args),
     };
     match result {

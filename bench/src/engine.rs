@@ -189,7 +189,7 @@ pub(crate) fn run(mut blocks: Vec<Block<'_>>, rounds: u32) -> Vec<Measured> {
 
 fn round(block: &mut Block<'_>, measured: &mut Measured, round: u32) {
     let mut order: Vec<usize> = (0..block.contenders.len()).collect();
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         order.reverse();
     }
     for index in order {

@@ -17,6 +17,9 @@
 //! on two, and as the scheduler likes. A new comparison is one file that makes blocks, and a line
 //! in `cli`.
 
+#![expect(dead_code, reason = "used by the comparisons that are still to come")]
+
+mod agents;
 pub mod cli;
 mod client;
 mod engine;
@@ -37,6 +40,7 @@ mod server;
 mod start;
 mod stats;
 mod suite;
+mod techniques;
 mod worker;
 
 pub use cli::main;

@@ -23,6 +23,8 @@ pub(crate) struct Programs {
     pub(crate) chirpd: Found,
     /// The stock server.
     pub(crate) stock: Found,
+    /// The minimal dynamic agent made with `redhook`.
+    pub(crate) redhook: Found,
     /// A program that does nothing.
     pub(crate) nothing: PathBuf,
     /// Where this project's programs were looked for.
@@ -46,6 +48,7 @@ impl Programs {
             trace: in_dir(&dir, "parrot-trace"),
             chirpd: in_dir(&dir, "parrot-chirpd"),
             stock: in_path("chirp_server"),
+            redhook: in_dir(&dir, "libparrot_bench_redhook.so"),
             nothing,
             bench,
             dir,
@@ -61,7 +64,7 @@ fn in_dir(dir: &Path, name: &str) -> Found {
     Err(format!("{name} is not built"))
 }
 
-fn in_path(name: &str) -> Found {
+pub(crate) fn in_path(name: &str) -> Found {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|dir| dir.join(name))

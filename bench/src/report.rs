@@ -42,7 +42,7 @@ pub(crate) fn report(machine: &Machine, comparisons: &[Comparison]) -> String {
 
 fn list(measured: &Measured, out: &mut String) {
     let base = measured.contenders.first().map_or("", String::as_str);
-    let width = width(measured.contenders.iter().skip(1), 8);
+    let width = longest(measured.contenders.iter().skip(1), 8);
     let columns = format!(
         "{:<28} {:<width$} {:>10} {:>10} {:>8}  {:<14} {:>6}",
         "operation", "by", "median", base, "ratio", "quartiles", "goal"
@@ -57,7 +57,7 @@ fn list(measured: &Measured, out: &mut String) {
 }
 
 /// The longest of some words, at least `least`.
-fn width<'a>(words: impl Iterator<Item = &'a String>, least: usize) -> usize {
+fn longest<'a>(words: impl Iterator<Item = &'a String>, least: usize) -> usize {
     words.map(|word| word.chars().count()).max().unwrap_or(0).max(least)
 }
 
@@ -90,7 +90,7 @@ fn row(line: &Line, first: bool, width: usize) -> String {
 
 fn matrix(measured: &Measured, out: &mut String) {
     let all = lines(measured);
-    let wide = width(measured.contenders.iter(), 9);
+    let wide = longest(measured.contenders.iter(), 9);
     let mut table = vec![vec![String::new(); measured.rows.len() + 1]];
     if let Some(head) = table.first_mut() {
         for (cell, row) in head.iter_mut().skip(1).zip(&measured.rows) {
@@ -106,13 +106,10 @@ fn matrix(measured: &Measured, out: &mut String) {
         let mut told: Vec<String> = Vec::new();
         for line in mine {
             let Some(story) = line.trouble() else { continue };
-            match told.iter().any(|other| *other == story) {
-                true => {}
-                false => {
-                    let whole = line.value().is_none();
-                    stories.push((contender.clone(), line.operation.clone(), story.clone(), whole));
-                    told.push(story);
-                }
+            if !told.contains(&story) {
+                let whole = line.value().is_none();
+                stories.push((contender.clone(), line.operation.clone(), story.clone(), whole));
+                told.push(story);
             }
         }
     }
@@ -120,7 +117,7 @@ fn matrix(measured: &Measured, out: &mut String) {
         let mut text = String::new();
         for (index, cell) in cells.iter().enumerate() {
             let column = table.iter().filter_map(|cells| cells.get(index));
-            let width = if index == 0 { wide } else { self::width(column, 4) };
+            let width = if index == 0 { wide } else { longest(column, 4) };
             let _ = match index {
                 0 => write!(text, "{cell:<width$}"),
                 _ => write!(text, "  {cell:>width$}"),

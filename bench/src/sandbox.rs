@@ -1,7 +1,7 @@
 //! The directory of a run: local files, the servers' tree, the sessions; and what is left of it.
 //!
 //! ```text
-//! parrot-bench.PID/
+//! parrot-bench.PID.N/
 //!   export/.__acl, small, large     what the servers serve; the native baseline reads it directly
 //!   local/data, scratch             local files
 //!   s/…                             sessions: one directory per contender, placement and server
@@ -12,6 +12,7 @@ use crate::ops::pattern;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Everybody may do everything in the servers' tree, however he logs in.
 const ACL: &str = "unix:* rwlda\nhostname:* rwlda\naddress:* rwlda\n";
@@ -38,7 +39,9 @@ impl Sandbox {
     /// The directories cannot be made.
     pub(crate) fn new(base: Option<&Path>) -> io::Result<Self> {
         let base = base.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let root = std::path::absolute(base)?.join(format!("parrot-bench.{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (pid, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let root = std::path::absolute(base)?.join(format!("parrot-bench.{pid}.{count}"));
         let sandbox = Self { root };
         for dir in ["", "export", "local", "s", "log"] {
             fs::create_dir(sandbox.path(dir))?;
