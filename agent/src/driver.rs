@@ -10,6 +10,7 @@
 use crate::error::Result;
 use parrot_common::Attr;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct Capabilities {
 pub struct Config {
     /// Login methods to try, in order; empty = the driver's default order.
     pub auth: Vec<String>,
+    /// Files of tickets to log in with, in order.
+    pub tickets: Vec<PathBuf>,
     /// How long one request may stay without any answer before the connection counts as dead.
     pub silence: Duration,
     /// How long a connection may take to be made.
@@ -70,6 +73,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             auth: Vec::new(),
+            tickets: Vec::new(),
             silence: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             connections: 8,

@@ -43,7 +43,7 @@ mod stats;
 mod tree;
 mod walk;
 
-pub use config::{Limits, Notify, SessionConfig, pick_base};
+pub use config::{Limits, Notify, SessionConfig, pick_base, tickets};
 pub use files::{InlineFiles, SessionFiles};
 
 use crate::driver::Config;

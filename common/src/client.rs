@@ -23,23 +23,35 @@ use view::Views;
 /// The longest name of a session directory, bytes.
 pub const MAX_SESSION: usize = 1024;
 
-/// Writes the name of the session directory for a table of rules: `BASE/parrot.UID/HASH`. One user
-/// has one session per set of rules.
-pub fn session_dir(base: &[u8], uid: u32, table: &[u8], out: &mut [u8]) -> usize {
+/// Writes the name of the session directory for a table of rules and the user's credentials:
+/// `BASE/parrot.UID/HASH`. One user has one session per set of rules and credentials.
+pub fn session_dir(
+    base: &[u8],
+    uid: u32,
+    table: &[u8],
+    credentials: &[&[u8]],
+    out: &mut [u8],
+) -> usize {
     let mut len = 0;
     let uid = Decimal::new(u64::from(uid));
-    let hash = crate::shadow::format_id(fnv(table));
+    let hash =
+        credentials.iter().filter(|part| !part.is_empty()).fold(fnv(FNV, table), |hash, part| {
+            // No bytes end one and begin the next as well.
+            fnv(fnv(hash, &[0xff]), part)
+        });
+    let hash = crate::shadow::format_id(hash);
     for part in [base, b"/parrot.", uid.text(), b"/", &hash] {
         put(out, &mut len, part);
     }
     len
 }
 
+/// Where a hash begins.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
 /// FNV-1a, 64 bits: enough to tell one user's mountlists apart.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// What brings an agent to life: called when nobody listens in the session directory. Returns when

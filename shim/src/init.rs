@@ -8,6 +8,7 @@
 //! | `PARROT_TEMP_DIR`, `TMPDIR` | where session directories lie |
 //! | `PARROT_AGENT` | the agent's program, instead of the one beside this library |
 //! | `PARROT_TIMEOUT` | seconds: the deadline of rules that have none of their own |
+//! | `PARROT_CHIRP_AUTH`, `CHIRP_CLIENT_TICKETS` | login methods and files of tickets, for the agent |
 //! | `PARROT_TRACED` | a tracer does the work: this library does nothing |
 //!
 //! A mountlist or timeout that cannot be used ends the process with status 125: a program must not run in
@@ -48,7 +49,7 @@ extern "C" fn destructor() {
 static DESTRUCTOR: extern "C" fn() = destructor;
 
 /// The variables that are the library's own. Kept at the start: programs change their environment.
-pub(crate) const VARIABLES: [&[u8]; 8] = [
+pub(crate) const VARIABLES: [&[u8]; 10] = [
     b"PARROT_SESSION",
     b"PARROT_MOUNT_FILE",
     b"PARROT_MOUNT_STRING",
@@ -57,6 +58,8 @@ pub(crate) const VARIABLES: [&[u8]; 8] = [
     b"TMPDIR",
     b"PARROT_TRACED",
     b"PARROT_TIMEOUT",
+    b"PARROT_CHIRP_AUTH",
+    b"CHIRP_CLIENT_TICKETS",
 ];
 const SESSION: usize = 0;
 pub(crate) const MOUNT_FILE: usize = 1;
@@ -66,6 +69,8 @@ pub(crate) const AGENT: usize = 4;
 const TMPDIR: usize = 5;
 const TRACED: usize = 6;
 pub(crate) const TIMEOUT: usize = 7;
+pub(crate) const AUTH: usize = 8;
+pub(crate) const TICKETS: usize = 9;
 
 /// The entries (`NAME=value`) as the process got them, or null.
 static ENTRIES: [AtomicPtr<c_char>; VARIABLES.len()] =
@@ -125,7 +130,7 @@ fn keep(environment: *const *const c_char) {
     let mut room: &'static mut [u8] = &mut [];
     for given in each(environment) {
         let first = c::peek(given.cast::<u8>());
-        if first != b'P' && first != b'T' {
+        if !matches!(first, b'P' | b'T' | b'C') {
             continue;
         }
         let Some(index) = VARIABLES.iter().position(|name| sets(given, name)) else { continue };

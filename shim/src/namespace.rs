@@ -132,7 +132,11 @@ fn make_session(table: &Table<'_>) -> Option<([u8; MAX_SESSION], usize)> {
     let len = init::base(&mut base)?;
     let mut out = [0; MAX_SESSION];
     let uid = memory::raw(Sysno::geteuid, [0; 6]).ok()?;
-    let len = session_dir(base.get(..len)?, u32::try_from(uid).ok()?, table.bytes(), &mut out);
+    // Other credentials are another agent's: it reads them from its environment.
+    let entry = |index| init::entry(index).map_or(b"".as_slice(), c::bytes);
+    let credentials = [entry(init::AUTH), entry(init::TICKETS)];
+    let (base, uid) = (base.get(..len)?, u32::try_from(uid).ok()?);
+    let len = session_dir(base, uid, table.bytes(), &credentials, &mut out);
     Some((out, len))
 }
 

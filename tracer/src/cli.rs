@@ -76,6 +76,10 @@ pub(crate) struct Options {
     )]
     pub(crate) auth: Vec<String>,
 
+    /// Tickets to log in to Chirp servers with, instead of the files ticket.* here.
+    #[arg(short = 'i', long, value_name = "FILES", env = "CHIRP_CLIENT_TICKETS")]
+    pub(crate) tickets: Option<String>,
+
     /// What to do when a program makes a call on a remote object that Parrot does not handle.
     #[arg(long, value_name = "POLICY", value_enum, default_value = "warn")]
     pub(crate) on_hole: OnHole,

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn make(base: &Path, table: &[u8]) -> PathBuf {
     let mut dir = vec![0; MAX_SESSION];
     let base = base.as_os_str().as_encoded_bytes();
-    let len = session_dir(base, geteuid().as_raw(), table, &mut dir);
+    let len = session_dir(base, geteuid().as_raw(), table, &[], &mut dir);
     dir.truncate(len);
     dir.extend(b".trace.");
     let prefix = PathBuf::from(OsString::from_vec(dir));

@@ -148,6 +148,9 @@ fn open_session(options: &Options, table: &[u8]) -> Result<Session> {
     let base = options.temp_dir.clone().unwrap_or_else(pick_base);
     let mut config = SessionConfig::new(place::make(&base, table), table.to_vec());
     config.driver.auth.clone_from(&options.auth);
+    if let Some(files) = &options.tickets {
+        config.driver.tickets = parrot_agent::session::tickets(files);
+    }
     config.notify = Some(Arc::new(log::tell));
     Session::open(config).context("cannot start the session")
 }

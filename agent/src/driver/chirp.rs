@@ -26,6 +26,7 @@ mod pool;
 mod small;
 mod stat;
 mod stream;
+mod ticket;
 mod trouble;
 
 use crate::driver::settle::{Change, Settled, settle};

@@ -51,7 +51,53 @@ impl SessionConfig {
             let bytes = wide(free.blocks_available()).saturating_mul(wide(free.fragment_size()));
             limits.cache = limits.cache.min(bytes / 10).max(16 << 20);
         }
-        Self { dir, table, driver: Config::default(), limits, notify: None }
+        let mut driver = Config::default();
+        if let Ok(methods) = std::env::var("PARROT_CHIRP_AUTH") {
+            driver.auth = split(&methods).map(str::to_owned).collect();
+        }
+        driver.tickets = match std::env::var("CHIRP_CLIENT_TICKETS") {
+            Ok(files) => tickets(&files),
+            Err(_) => tickets_here(),
+        };
+        Self { dir, table, driver, limits, notify: None }
+    }
+}
+
+/// The parts of a list with commas.
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// The files of tickets that a list with commas names, relative to where the user is.
+#[must_use]
+pub fn tickets(list: &str) -> Vec<PathBuf> {
+    let here = here();
+    split(list).map(|name| here.join(name)).collect()
+}
+
+/// The tickets that lie where the user is, as the stock client makes and finds them:
+/// `ticket.NAME`, NAME being 32 hexadecimal digits.
+fn tickets_here() -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(here()) else { return Vec::new() };
+    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.strip_prefix("ticket.").is_some_and(|digits| {
+            digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    });
+    found.sort();
+    found
+}
+
+/// Where the user is. An agent that a program started stands in `/`: there the shell's word for
+/// the place of that program counts.
+fn here() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let told = std::env::var_os("PWD").map(PathBuf::from);
+    match told.filter(|told| here.as_os_str() == "/" && told.is_absolute()) {
+        Some(told) => told,
+        None => here,
     }
 }
 

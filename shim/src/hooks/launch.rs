@@ -102,7 +102,7 @@ impl Launch {
         {
             add(self.string(&[b"PARROT_SESSION=", ns.session]));
         }
-        for index in [init::TEMP_DIR, init::AGENT, init::TIMEOUT] {
+        for index in [init::TEMP_DIR, init::AGENT, init::TIMEOUT, init::AUTH, init::TICKETS] {
             if let (Some(entry), Some(name)) = (init::entry(index), init::VARIABLES.get(index))
                 && !init::each(old).any(|given| init::sets(given, name))
             {
@@ -220,11 +220,13 @@ fn needs_session(environment: *const *const c_char) -> bool {
         if init::sets(entry, b"PARROT_SESSION") {
             return false;
         }
-        [init::MOUNT_FILE, init::MOUNT_STRING, init::TIMEOUT].iter().all(|&index| {
-            let name = init::VARIABLES.get(index).copied().unwrap_or_default();
-            !init::sets(entry, name)
-                || init::entry(index).is_some_and(|ours| c::bytes(ours) == c::bytes(entry))
-        })
+        [init::MOUNT_FILE, init::MOUNT_STRING, init::TIMEOUT, init::AUTH, init::TICKETS].iter().all(
+            |&index| {
+                let name = init::VARIABLES.get(index).copied().unwrap_or_default();
+                !init::sets(entry, name)
+                    || init::entry(index).is_some_and(|ours| c::bytes(ours) == c::bytes(entry))
+            },
+        )
     })
 }
 

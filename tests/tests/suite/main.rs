@@ -14,6 +14,7 @@
 //! | `untouched` | local work is the same, and costs no extra system call |
 //! | `random` | random operations: the same results as a plain directory |
 //! | `clients` | Debian's Chirp clients against our server |
+//! | `tickets` | logging in with a ticket, at both servers |
 //! | `status` | exit status, signals, options |
 #![cfg(test)]
 
@@ -30,6 +31,7 @@ mod running;
 mod semantics;
 mod shells;
 mod status;
+mod tickets;
 mod untouched;
 mod writing;
 mod wrong;

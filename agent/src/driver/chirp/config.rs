@@ -4,13 +4,16 @@ use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
 use parrot_chirp::wire::DEFAULT_PORT;
 use parrot_common::Errno;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to log in. The methods that need no secret of their own.
+/// How to log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     /// By a file that only this user can have made.
     Unix,
+    /// By the key of a ticket.
+    Ticket,
     /// By the host name of our address.
     Hostname,
     /// By our address.
@@ -19,12 +22,13 @@ pub(super) enum Method {
 
 impl Method {
     /// All methods, in the order of trying.
-    pub(super) const ALL: [Self; 3] = [Self::Unix, Self::Hostname, Self::Address];
+    pub(super) const ALL: [Self; 4] = [Self::Unix, Self::Ticket, Self::Hostname, Self::Address];
 
     /// The name on the wire.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Unix => "unix",
+            Self::Ticket => "ticket",
             Self::Hostname => "hostname",
             Self::Address => "address",
         }
@@ -40,6 +44,8 @@ pub(super) struct ChirpConfig {
     pub(super) port: u16,
     /// Login methods, in order.
     pub(super) methods: Vec<Method>,
+    /// Files of tickets, in the order of trying.
+    pub(super) tickets: Vec<PathBuf>,
     /// See [`Config`].
     pub(super) silence: Duration,
     /// See [`Config`].
@@ -69,13 +75,14 @@ impl ChirpConfig {
         }
         if methods.is_empty() {
             let asked = config.auth.join(", ");
-            let cause = format!("asked for {asked}; there are unix, hostname, address");
+            let cause = format!("asked for {asked}; there are unix, ticket, hostname, address");
             return Err(Error::new(Kind::Login, "connect", format!("chirp://{host}"), cause));
         }
         Ok(Self {
             host: name.to_owned(),
             port,
             methods,
+            tickets: config.tickets.clone(),
             silence: config.silence.max(Duration::from_millis(1)),
             connect_timeout: config.connect_timeout.max(Duration::from_millis(1)),
             connections: config.connections.max(1),

@@ -6,6 +6,7 @@
 use super::config::{ChirpConfig, Method};
 use super::link::Link;
 use super::stream::{Stream, Tally, add};
+use super::ticket;
 use super::trouble::Trouble;
 use crate::error::Kind;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -96,7 +97,7 @@ fn log_in(
     let mut story = String::new();
     let others = config.methods.iter().copied().filter(|method| Some(*method) != first);
     for method in first.into_iter().chain(others) {
-        match attempt(reader, method)? {
+        match attempt(reader, config, method)? {
             Ok(()) => return Ok(method),
             Err(reason) => {
                 let comma = if story.is_empty() { "" } else { ", " };
@@ -108,13 +109,30 @@ fn log_in(
 }
 
 /// One method. The inner error says why the server, or we, did not want it.
-fn attempt(reader: &mut Reader<Stream>, method: Method) -> Result<Result<(), String>, Trouble> {
+fn attempt(
+    reader: &mut Reader<Stream>,
+    config: &ChirpConfig,
+    method: Method,
+) -> Result<Result<(), String>, Trouble> {
+    let mut keys = Vec::new();
+    if method == Method::Ticket {
+        let (usable, troubles) = ticket::load(&config.tickets);
+        if usable.is_empty() {
+            let none = || "there is none (CHIRP_CLIENT_TICKETS)".to_owned();
+            return Ok(Err(troubles
+                .into_iter()
+                .reduce(|a, b| format!("{a}; {b}"))
+                .unwrap_or_else(none)));
+        }
+        keys = usable;
+    }
     say(reader, method.name())?;
     if !verdict(reader)? {
         return Ok(Err("not offered".to_owned()));
     }
     let passed = match method {
         Method::Hostname | Method::Address => verdict(reader)?,
+        Method::Ticket => ticket::answer(reader, &keys)?,
         Method::Unix => match answer_challenge(reader)? {
             Ok(passed) => passed,
             Err(reason) => return Ok(Err(reason)),
