@@ -24,6 +24,7 @@ unsafe extern "C" {
     pub(crate) static mut environ: *mut *mut c_char;
     pub(crate) safe fn fileno(stream: *mut FILE) -> c_int;
     pub(crate) safe fn fflush(stream: *mut FILE) -> c_int;
+    pub(crate) safe fn __fpurge(stream: *mut FILE);
     pub(crate) safe fn getc(stream: *mut FILE) -> c_int;
     pub(crate) safe fn putc(byte: c_int, stream: *mut FILE) -> c_int;
     pub(crate) safe fn ungetc(byte: c_int, stream: *mut FILE) -> c_int;

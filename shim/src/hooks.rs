@@ -5,6 +5,7 @@ mod data;
 mod descriptor;
 mod dir;
 mod exec;
+mod fts;
 mod launch;
 mod list;
 mod load;
@@ -12,6 +13,7 @@ mod meta;
 mod names;
 mod open;
 mod process;
+mod reopen;
 mod spawn;
 mod stat;
 mod stdio;
@@ -67,6 +69,13 @@ pub(crate) const ENTRIES: &[&str] = &[
     "nftw",
     "nftw64",
     "fts_open",
+    "fts64_open",
+    "fts_read",
+    "fts64_read",
+    "fts_children",
+    "fts64_children",
+    "fts_close",
+    "fts64_close",
     // Streams.
     "fopen",
     "fopen64",

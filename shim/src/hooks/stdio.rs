@@ -1,4 +1,4 @@
-//! Streams: fopen(3), fdopen(3), freopen(3), fclose(3).
+//! Streams: fopen(3), fdopen(3), fclose(3).
 //!
 //! stdio reads and writes by calls of its own that no hook sees. On a complete shadow these are
 //! right. For a served one the stream is a cookie stream (fopencookie(3)) whose functions are our
@@ -32,42 +32,18 @@ hook! {
             return core::ptr::null_mut();
         };
         let fd = super::open::open(path, flags, 0o666);
-        if fd < 0 { core::ptr::null_mut() } else { stream_of(fd, mode) }
+        if super::reopen::has_coding(mode) {
+            return super::reopen::by_name(fd, flags, mode, real);
+        }
+        if fd < 0 {
+            return core::ptr::null_mut();
+        }
+        to_end(fd, flags);
+        stream_of(fd, mode)
     }
     /// fdopen(3)
     fn [fdopen](fd: c_int, mode: *const c_char) -> *mut FILE {
         if served(fd) { cookie(fd, mode) } else { real(fd, mode) }
-    }
-    /// freopen(3)
-    fn [freopen freopen64](
-        path: *const c_char, mode: *const c_char, stream: *mut FILE
-    ) -> *mut FILE {
-        let fd = c::fileno(stream);
-        c::fflush(stream);
-        let _ = dispatch::flush(fd);
-        fds::forget(fd);
-        if path.is_null() || namespace::plain_name(AT_FDCWD, path) {
-            return real(path, mode, stream);
-        }
-        let Some(flags) = flags(mode) else {
-            c::set_errno(libc::EINVAL);
-            return core::ptr::null_mut();
-        };
-        // libc opens by itself: it is given a name of the complete file.
-        let Some(source) = complete(super::open::open(path, flags, 0o666), flags) else {
-            return core::ptr::null_mut();
-        };
-        let mut name = crate::text::Text::<32>::new();
-        name.put(b"/proc/self/fd/").number(u64::from(source.unsigned_abs())).put(b"\0");
-        let again = real(name.get().as_ptr().cast(), mode, stream);
-        let errno = c::errno();
-        parrot_common::sys::close(source);
-        fds::forget(source);
-        if !again.is_null() {
-            fds::forget(c::fileno(again));
-        }
-        c::set_errno(errno);
-        again
     }
     /// fclose(3): a flush for what was written, as close(2) is.
     fn [fclose](stream: *mut FILE) -> c_int {
@@ -94,7 +70,7 @@ hook! {
 }
 
 /// The flags of open(2) that a mode asks for.
-fn flags(mode: *const c_char) -> Option<c_int> {
+pub(super) fn flags(mode: *const c_char) -> Option<c_int> {
     let mode = c::bytes(mode);
     let plus = mode.contains(&b'+');
     let access = |alone| if plus { libc::O_RDWR } else { alone };
@@ -113,6 +89,15 @@ fn flags(mode: *const c_char) -> Option<c_int> {
         }
     }
     Some(flags)
+}
+
+/// A stream that only appends begins at the end.
+pub(super) fn to_end(fd: c_int, flags: c_int) {
+    if flags & (libc::O_APPEND | libc::O_ACCMODE) == libc::O_APPEND | libc::O_WRONLY {
+        let errno = c::errno();
+        super::data::lseek(fd, 0, libc::SEEK_END);
+        c::set_errno(errno);
+    }
 }
 
 fn served(fd: c_int) -> bool {

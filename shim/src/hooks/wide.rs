@@ -75,7 +75,7 @@ hook! {
 }
 
 /// Whether a stream has no memory for wide characters.
-fn blind(stream: *mut FILE) -> bool {
+pub(super) fn blind(stream: *mut FILE) -> bool {
     let place = stream.cast::<u8>().wrapping_add(WIDE_AT).cast::<usize>();
     !stream.is_null() && c::peek(place.cast_const()) == NO_WIDE
 }

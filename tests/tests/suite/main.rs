@@ -3,6 +3,7 @@
 //! | module | what must hold |
 //! | --- | --- |
 //! | `reading`, `writing`, `shells`, `archives` | the usual tools say and do what they do on a local directory |
+//! | `entries` | what libc opens, stats and lists by itself |
 //! | `languages`, `projects` | python, perl; git, gcc and make, sqlite3 |
 //! | `running` | programs, scripts and interpreters that lie on the remote side |
 //! | `descriptors` | an open file passes through fork, exec, dup and messages |
@@ -21,6 +22,7 @@
 mod archives;
 mod clients;
 mod descriptors;
+mod entries;
 mod languages;
 mod many;
 mod mounts;
