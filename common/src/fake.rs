@@ -127,7 +127,7 @@ impl Guest for FakeGuest {
         1
     }
 
-    fn probe(&mut self, _: i32, _: &[u8]) -> Option<Result<(), Errno>> {
+    fn kernel_decides(&mut self, _: &Table<'_>, _: i32, _: &[u8]) -> Option<bool> {
         None
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::errno::Errno;
 use crate::files::Opened;
+use crate::mountlist::Table;
 use crate::shadow::{Kind, ShadowId};
 
 /// In the place of a descriptor: the program itself (`/proc/self/exe`), see [`Guest::fd_path`].
@@ -139,10 +140,11 @@ pub trait Guest {
     /// The guest's process id.
     fn pid(&mut self) -> i32;
 
-    /// Whether a name exists for the kernel, if that can be known without making the call itself
-    /// (the tracer looks by itself; the shim makes the call and looks at its result, so it has no
-    /// need). `None` = unknown, make the call.
-    fn probe(&mut self, dirfd: i32, path: &[u8]) -> Option<Result<(), Errno>>;
+    /// Whether the kernel's answer to a plain name is the right one, because the name exists or
+    /// certainly leads to no mount, if that can be known without making the call itself (the tracer
+    /// looks by itself; the shim makes the call and looks at its result, so it has no need). `None`
+    /// = unknown, make the call; `false` = resolve the name in full.
+    fn kernel_decides(&mut self, table: &Table<'_>, dirfd: i32, path: &[u8]) -> Option<bool>;
 }
 
 /// What to forget, see [`Guest::forget`].

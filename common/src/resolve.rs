@@ -11,6 +11,7 @@
 //! A remote mount ends the walk at once: what follows belongs to the session, which answers with a
 //! redirect (a new name from the root) when a link leads out of the mount.
 
+pub mod missing;
 mod walk;
 
 use crate::errno::Errno;
@@ -123,7 +124,7 @@ fn from_root<G: Guest, F: Files>(cx: &mut Cx<'_, G, F>, at: At, slot: Slot) -> O
     if cx.lookup == Lookup::Full || table.full() || !plain {
         return None;
     }
-    passing(cx.guest, at, walker).map(Target::Pass)
+    passing(&table, cx.guest, at, walker).map(Target::Pass)
 }
 
 /// A relative name: what its directory tells; `None` when it must be walked, from the directory's
@@ -151,7 +152,7 @@ fn below<G: Guest, F: Files>(
         || (table.has_local() && input.split(|&b| b == b'/').any(|part| part == b".."));
     if cx.lookup == Lookup::Quick
         && !hidden
-        && let Some(reason) = passing(guest, at, walker)
+        && let Some(reason) = passing(&table, guest, at, walker)
     {
         return Ok(Some(Target::Pass(reason)));
     }
@@ -170,12 +171,12 @@ fn below<G: Guest, F: Files>(
 }
 
 /// A name that shows no mount passes, unless the technique can tell at once that the kernel will
-/// not find it: then it is resolved in full.
-fn passing<G: Guest>(guest: &mut G, at: At, walker: &Walker) -> Option<Reason> {
-    match guest.probe(at.dirfd, walker.input()) {
+/// not find what we might: then it is resolved in full.
+fn passing<G: Guest>(table: &Table<'_>, guest: &mut G, at: At, walker: &Walker) -> Option<Reason> {
+    match guest.kernel_decides(table, at.dirfd, walker.input()) {
         None => Some(Reason::PlainUnlessMissing),
-        Some(Ok(())) => Some(Reason::Plain),
-        Some(Err(_)) => None,
+        Some(true) => Some(Reason::Plain),
+        Some(false) => None,
     }
 }
 

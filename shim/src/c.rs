@@ -19,6 +19,7 @@ unsafe extern "C" {
     pub(crate) safe fn free(at: *mut c_void);
     pub(crate) safe fn strlen(text: *const c_char) -> usize;
     pub(crate) safe fn qsort(base: *mut c_void, count: usize, size: usize, order: Option<Order>);
+    safe fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> c_int;
     safe fn __errno_location() -> *mut c_int;
     safe fn abort() -> !;
     pub(crate) static mut environ: *mut *mut c_char;
@@ -75,6 +76,14 @@ pub(crate) fn errno() -> c_int {
 pub(crate) fn set_errno(errno: c_int) {
     // SAFETY: libc's pointer to this thread's errno.
     unsafe { *__errno_location() = errno }
+}
+
+/// Nanoseconds since some time, in steps of milliseconds. No system call.
+pub(crate) fn clock() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time);
+    let seconds = time.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000);
+    seconds.wrapping_add(time.tv_nsec.cast_unsigned())
 }
 
 /// Ends the process: something happened that cannot happen.

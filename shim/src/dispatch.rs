@@ -218,7 +218,7 @@ pub(crate) fn named<R: Returned>(
     slow(nr, args, real)
 }
 
-/// A call with two names.
+/// A call with two names: one that exists becomes something else, or another one.
 #[inline(always)]
 pub(crate) fn named_two<R: Returned>(
     first: (c_int, *const c_char),
@@ -227,6 +227,7 @@ pub(crate) fn named_two<R: Returned>(
     args: [usize; 6],
     real: impl Fn() -> R,
 ) -> R {
+    namespace::changed();
     if namespace::plain_name(first.0, first.1) && namespace::plain_name(second.0, second.1) {
         let result = real();
         if result.value() != -1 || !missing() {

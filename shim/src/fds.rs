@@ -265,6 +265,7 @@ pub(crate) fn set_cwd(class: FdClass) {
 
 /// Notes that the working directory may be anything.
 pub(crate) fn forget_cwd() {
+    namespace::changed();
     CWD.store(UNKNOWN, Ordering::Relaxed);
 }
 

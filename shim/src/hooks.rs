@@ -112,6 +112,8 @@ pub(crate) const ENTRIES: &[&str] = &[
     // Processes.
     "fork",
     "vfork",
+    "system",
+    "popen",
     "_exit",
     "_Exit",
     "quick_exit",

@@ -227,7 +227,12 @@ impl Guest for Own<'_> {
         sys::getpid()
     }
 
-    fn probe(&mut self, _dirfd: i32, _path: &[u8]) -> Option<Result<(), Errno>> {
+    fn kernel_decides(
+        &mut self,
+        _: &parrot_common::mountlist::Table<'_>,
+        _: i32,
+        _: &[u8],
+    ) -> Option<bool> {
         None
     }
 }

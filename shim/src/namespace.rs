@@ -10,10 +10,10 @@ use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use libc::c_int;
-use parrot_common::Errno;
 use parrot_common::client::{MAX_SESSION, session_dir};
 use parrot_common::handler::Namespace;
 use parrot_common::mountlist::{BUILT_IN, Table};
+use parrot_common::resolve::missing::{self, Look, Moment, Recent};
 use parrot_common::resolve::quick_plain;
 use parrot_common::sys::{self, arg};
 use syscalls::Sysno;
@@ -216,36 +216,48 @@ fn plain_relative(path: *const c_char) -> bool {
     !table.full() && !table.knows_component(first)
 }
 
-/// Whether a plain name that the kernel did not find cannot lead to a mount either: the directory
-/// that should hold it exists (so no link on the way leads to one), and the last component is
-/// neither a link nor a mount's. Two calls instead of a walk. Keeps errno.
+static RECENT: Recent = Recent::new();
+
+/// Names may lead elsewhere from now on: the working directory has changed, a name was given to
+/// something else, or another process may do it.
+pub(crate) fn changed() {
+    RECENT.forget();
+}
+
+/// Whether a plain name that the kernel did not find cannot lead to a mount either. Keeps errno.
 #[cold]
 #[inline(never)]
 pub(crate) fn certainly_missing(dirfd: c_int, path: *const c_char) -> bool {
     let errno = c::errno();
     let Some(table) = table() else { return true };
-    if errno != libc::ENOENT || table.full() || table.has_local() {
-        return false;
-    }
     let name = c::bytes(path);
-    let cut = name.iter().rposition(|&b| b == b'/').map_or(0, |at| at.saturating_add(1));
-    let (parent, last) = name.split_at_checked(cut).unwrap_or_default();
-    if matches!(last, b"" | b"." | b"..") || table.knows_component(last) {
+    let absolute = name.first() == Some(&b'/');
+    if errno == libc::ELOOP || table.full() || (!absolute && table.has_local()) {
         return false;
     }
-    let mut text = [0_u8; 8];
-    let room = text.len();
-    let path = path.expose_provenance();
-    let link = [arg(dirfd), path, text.as_mut_ptr().expose_provenance(), room, 0, 0];
-    if memory::raw(Sysno::readlinkat, link) != Err(Errno::ENOENT) {
-        return false;
-    }
-    if parent.is_empty() {
-        return true;
-    }
-    let parent = terminated(&[parent]);
-    let there = [arg(dirfd), parent.get().as_ptr().expose_provenance(), 0, 0, 0, 0];
-    memory::raw(Sysno::faccessat, there).is_ok()
+    // What a descriptor's directory is, is not known.
+    let known = absolute || dirfd == libc::AT_FDCWD;
+    let at = known.then(|| Moment { now: c::clock(), base: 0 });
+    let missing = missing::certainly_missing(table, &RECENT, at, name, &mut |what, part| {
+        let copy;
+        let part = if part.len() == name.len() {
+            path.expose_provenance()
+        } else {
+            copy = terminated(&[part]);
+            copy.get().as_ptr().expose_provenance()
+        };
+        match what {
+            Look::Exists => memory::raw(Sysno::faccessat, [arg(dirfd), part, 0, 0, 0, 0]),
+            Look::Link => {
+                let mut text = [0_u8; 8];
+                let (to, room) = (text.as_mut_ptr().expose_provenance(), text.len());
+                memory::raw(Sysno::readlinkat, [arg(dirfd), part, to, room, 0, 0])
+            }
+        }
+        .map(|_| ())
+    });
+    c::set_errno(errno);
+    missing
 }
 
 /// Opens a file, maps it for reading and closes it; `None` when any of that fails. An empty file

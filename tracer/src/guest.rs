@@ -18,9 +18,10 @@ use crate::worker::Gate;
 use crate::{holes, log, memory, os};
 use parrot_common::guest::Forget;
 use parrot_common::mountlist::{RuleKind, Table};
+use parrot_common::resolve::missing::{self, Look, Moment, Recent};
 use parrot_common::shadow::{Kind, parse_link};
 use parrot_common::syscall::TABLE;
-use parrot_common::{Errno, FdClass, Guest, Opened};
+use parrot_common::{Errno, FdClass, Guest, Opened, sys};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -272,7 +273,7 @@ impl Guest for Tracee<'_> {
 
     fn forget(&mut self, what: Forget) {
         if what == Forget::Cwd {
-            self.process.plain_cwd.store(false, Ordering::Relaxed);
+            self.process.moved();
         }
     }
 
@@ -349,28 +350,67 @@ impl Guest for Tracee<'_> {
         self.process.tgid
     }
 
-    fn probe(&mut self, dirfd: i32, path: &[u8]) -> Option<Result<(), Errno>> {
-        let mut name = Vec::with_capacity(path.len() + 40);
-        if path.first() == Some(&b'/') {
-            // The links of the tracer's own /proc/self are others.
-            if path.starts_with(b"/proc/") {
-                return Some(Ok(()));
-            }
-            if self.process.own_root.load(Ordering::Relaxed) {
-                name.extend(format!("/proc/{}/root", self.tid).bytes());
-            }
-        } else if dirfd == libc::AT_FDCWD {
-            name.extend(format!("/proc/{}/cwd/", self.tid).bytes());
-        } else {
-            name.extend(format!("/proc/{}/fd/{dirfd}/", self.tid).bytes());
+    fn kernel_decides(&mut self, table: &Table<'_>, dirfd: i32, path: &[u8]) -> Option<bool> {
+        let absolute = path.first() == Some(&b'/');
+        // The links of the tracer's own /proc/self are others.
+        if path.starts_with(b"/proc/") {
+            return Some(true);
         }
-        name.extend(path);
-        name.push(0);
-        match os::mode_of(libc::AT_FDCWD, &name, true).map_err(|e| errno(&e)) {
-            Err(missing @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => Some(Err(missing)),
-            _ => Some(Ok(())),
+        let own_root = self.process.own_root.load(Ordering::Relaxed);
+        let base = match (absolute, own_root) {
+            (true, false) => Some(0),
+            (false, _) if dirfd == libc::AT_FDCWD => {
+                Some(self.process.cwd_number.load(Ordering::Relaxed))
+            }
+            _ => None,
+        };
+        let at = base.map(|base| Moment { now: os::clock(), base });
+        if at.and_then(|at| RECENT.get(at, path)) == Some(true) {
+            return Some(true);
+        }
+        let start = match (absolute, dirfd) {
+            (true, _) if own_root => format!("/proc/{}/root", self.tid),
+            (true, _) => String::new(),
+            (false, libc::AT_FDCWD) => format!("/proc/{}/cwd/", self.tid),
+            (false, _) => format!("/proc/{}/fd/{dirfd}/", self.tid),
+        };
+        let mut name = Vec::with_capacity(start.len() + path.len() + 1);
+        let mut look = |part: &[u8], run: &mut dyn FnMut(&[u8]) -> Result<(), Errno>| {
+            name.clear();
+            name.extend_from_slice(start.as_bytes());
+            name.extend_from_slice(part);
+            name.push(0);
+            run(&name)
+        };
+        let exists = |name: &[u8]| {
+            os::mode_of(libc::AT_FDCWD, name, true).map(|_| ()).map_err(|e| errno(&e))
+        };
+        match look(path, &mut |name| exists(name)) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) if absolute || !table.has_local() => {
+                Some(missing::certainly_missing(table, &RECENT, at, path, &mut |what, part| {
+                    look(part, &mut |name| match what {
+                        Look::Exists => exists(name),
+                        Look::Link => {
+                            sys::readlinkat(libc::AT_FDCWD, name, &mut [0; 8]).map(|_| ())
+                        }
+                    })
+                }))
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Some(false),
+            _ => {
+                at.inspect(|&at| RECENT.put(at, path, true));
+                Some(true)
+            }
         }
     }
+}
+
+/// What was found about local names; that of relative ones under the number of their directory.
+static RECENT: Recent = Recent::new();
+
+/// A call may change what names mean.
+pub(crate) fn names_change() {
+    RECENT.forget();
 }
 
 /// What the kernel says a link of `/proc/TID/` is.

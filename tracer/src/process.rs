@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// After this many filters for single numbers the next one catches all.
 const MAX_FILTERS: usize = 8;
@@ -27,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) areas: Mutex<Vec<usize>>,
     /// The working directory is known to be no shadow.
     pub(crate) plain_cwd: AtomicBool,
+    /// Another number for each working directory that a process ever had, see [`Process::moved`].
+    pub(crate) cwd_number: AtomicU64,
     /// The process may see other files under a name than the tracer does (chroot, namespaces).
     pub(crate) own_root: AtomicBool,
     pidfd: Mutex<Option<Arc<OwnedFd>>>,
@@ -58,6 +60,7 @@ impl Process {
             armed: Mutex::default(),
             areas: Mutex::default(),
             plain_cwd: AtomicBool::new(false),
+            cwd_number: AtomicU64::new(new_number()),
             own_root: AtomicBool::new(false),
             pidfd: Mutex::new(None),
             fds: Mutex::new(None),
@@ -69,8 +72,15 @@ impl Process {
         let child = Self::new(tgid);
         *child.armed.lock() = self.armed.lock().clone();
         child.plain_cwd.store(self.plain_cwd.load(Ordering::Relaxed), Ordering::Relaxed);
+        child.cwd_number.store(self.cwd_number.load(Ordering::Relaxed), Ordering::Relaxed);
         child.own_root.store(self.own_root.load(Ordering::Relaxed), Ordering::Relaxed);
         child
+    }
+
+    /// The working directory has changed, or is about to.
+    pub(crate) fn moved(&self) {
+        self.plain_cwd.store(false, Ordering::Relaxed);
+        self.cwd_number.store(new_number(), Ordering::Relaxed);
     }
 
     /// The class of a descriptor, looked up by one of the threads.
@@ -107,6 +117,12 @@ impl Process {
         *slot = Some(Arc::clone(&fd));
         Ok(fd)
     }
+}
+
+/// A number that was never given before, and is not 0.
+fn new_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// The directory of a thread's descriptors.

@@ -81,11 +81,13 @@ hook! {
     }
     /// symlink(2)
     fn [symlink](text: *const c_char, path: *const c_char) -> c_int {
+        namespace::changed();
         let args = [at(text), CWD, at(path), 0, 0, 0];
         named(AT_FDCWD, path, Sysno::symlinkat, args, || real(text, path))
     }
     /// symlinkat(2)
     fn [symlinkat](text: *const c_char, dir: c_int, path: *const c_char) -> c_int {
+        namespace::changed();
         let args = [at(text), int(dir), at(path), 0, 0, 0];
         named(dir, path, Sysno::symlinkat, args, || real(text, dir, path))
     }

@@ -10,6 +10,7 @@ hook! {
     /// fork(2)
     fn [fork]() -> c_int {
         resolve_all();
+        namespace::changed();
         let child = real();
         if child == 0 {
             guard::after_fork();
@@ -19,6 +20,16 @@ hook! {
     /// vfork(2) is fork(2): a child that shares our memory would change it under its parent.
     fn [vfork]() -> c_int {
         fork()
+    }
+    /// system(3): libc's own; what it runs may change what names mean.
+    fn [system](command: *const c_char) -> c_int {
+        namespace::changed();
+        real(command)
+    }
+    /// popen(3): as system(3).
+    fn [popen](command: *const c_char, mode: *const c_char) -> *mut libc::FILE {
+        namespace::changed();
+        real(command, mode)
     }
     /// _exit(2): what was written is flushed before.
     fn [_exit _Exit](status: c_int) -> () {
@@ -108,6 +119,7 @@ fn by_number(nr: usize, args: [usize; 6], real: impl Fn() -> c_long) -> c_long {
         }
         return real();
     }
+    namespace::changed();
     if nr == Sysno::execve.id() as usize {
         return c_long::from_raw(super::exec::execute(nr, args));
     }

@@ -129,6 +129,7 @@ fn spawn(
     real: impl Fn(*const c_char, Vector, Vector) -> c_int,
 ) -> c_int {
     let errno = c::errno();
+    namespace::changed();
     let envp = if envp.is_null() { c::environment() } else { envp };
     let result = if all_plain(path, actions) {
         let prepared = Launch::new(at(path), at(argv), at(envp));

@@ -1,7 +1,7 @@
 //! Caught calls: decided by the handlers, carried out here.
 
 use super::{After, Engine, Waiting};
-use crate::guest::Tracee;
+use crate::guest::{Tracee, names_change};
 use crate::holes::{self, OnHole};
 use crate::inject::{Call, Resumed};
 use crate::log::{self, Flag};
@@ -24,6 +24,23 @@ const FD_LEN: usize = 4;
 const MMSGHDR: usize = 64;
 /// `struct cmsghdr`.
 const CMSG_HEADER: usize = 16;
+
+/// Calls after which a name of this machine may lead elsewhere.
+const RENAMING: [libc::c_long; 13] = [
+    libc::SYS_symlink,
+    libc::SYS_symlinkat,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_setns,
+];
 
 impl Engine {
     /// The filter has stopped a call.
@@ -59,6 +76,9 @@ impl Engine {
     fn decide(&mut self, call: &mut Call, entry: Entry) -> Outcome {
         let tid = call.tid();
         let Some(thread) = self.threads.get_mut(&tid) else { return Outcome::Fail(Errno::ESRCH) };
+        if i64::try_from(entry.nr).is_ok_and(|nr| RENAMING.contains(&nr)) {
+            names_change();
+        }
         let ns = self.plan.ns;
         let mut guest = Tracee {
             tid,
@@ -114,7 +134,7 @@ impl Engine {
         let resumed = match outcome {
             Outcome::Pass(_) => {
                 if matches!(i64::try_from(entry.nr), Ok(libc::SYS_chdir | libc::SYS_fchdir)) {
-                    thread.process.plain_cwd.store(false, Ordering::Relaxed);
+                    thread.process.moved();
                 }
                 call.pass()
             }
