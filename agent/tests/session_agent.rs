@@ -102,6 +102,28 @@ fn one_agent_serves_and_leaves_when_nobody_needs_it() {
     assert!(!place.ask("--stats").status.success());
 }
 
+#[test]
+fn a_client_asks_once_for_a_cache_that_is_not_there() {
+    let place = Place::new();
+    let list = format!("/r /local/-{} cache=strict\n", place.temp.0.join("remote").display());
+    fs::write(place.session.join("rules"), session::table(&list)).unwrap();
+    fs::write(place.temp.0.join("remote/f"), "text").unwrap();
+    let mut agent = place.agent(&["--idle", "1"]);
+    place.wait();
+    let mut client = place.client();
+    let name = Name { base: 0, path: b"/r/f" };
+    let opened = client.open(&Request::named(Op::Open, name), &mut []).unwrap();
+    let file = session::file(opened.fd);
+    for _ in 0..5 {
+        assert!(client.view(opened.id).is_none());
+    }
+    let stats = place.ask("--stats");
+    let stats: serde_json::Value = serde_json::from_slice(&stats.stdout).unwrap();
+    assert_eq!(stats["operations"]["Attach"]["calls"], 1, "{stats}");
+    drop((client, file));
+    assert!(agent.wait().unwrap().success());
+}
+
 trait RewindAndRead {
     fn rewind_and_read(&mut self);
 }

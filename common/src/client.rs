@@ -180,9 +180,18 @@ impl Files for SessionClient<'_> {
     }
 
     fn view(&mut self, id: ShadowId) -> Option<View<'_>> {
+        if self.views.lacks(id) {
+            return None;
+        }
         if !self.views.has(id) {
-            let reply = self.call(&Request::on(Op::Attach, id), &mut []).ok()?;
-            self.views.add(id, reply.fds)?;
+            match self.call(&Request::on(Op::Attach, id), &mut []) {
+                Ok(reply) => self.views.add(id, reply.fds)?,
+                Err(Stop::Fail(Errno::EINVAL)) => {
+                    self.views.note_lack(id);
+                    return None;
+                }
+                Err(_) => return None,
+            }
         }
         self.views.get(id)
     }

@@ -163,7 +163,8 @@ ops! {
     /// A descriptor (`O_PATH`) of directory `a`, for chdir. Reply as in `Open`.
     ChDir = 40;
     /// The shared cache of served shadow `id`: two descriptors, the control page (see
-    /// [`client`](crate::client)) and the data file (read-only). EINVAL when the shadow is strict.
+    /// [`client`](crate::client)) and the data file (read-only). EINVAL when it has none, and never
+    /// gets one (strict files).
     Attach = 41;
     /// Makes `args[1]` bytes at `args[0]` of served shadow `id` present in the shared cache.
     Fill = 42;

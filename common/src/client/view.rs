@@ -58,6 +58,9 @@ impl<'v> View<'v> {
 pub(super) struct Views {
     slots: [Option<Mapped>; KEEP],
     next: usize,
+    /// Files that have no cache, and never get one.
+    without: [ShadowId; KEEP],
+    next_without: usize,
 }
 
 /// One file's two mappings.
@@ -73,7 +76,20 @@ struct Mapped {
 
 impl Views {
     pub(super) const fn new() -> Self {
-        Self { slots: [const { None }; KEEP], next: 0 }
+        Self { slots: [const { None }; KEEP], next: 0, without: [0; KEEP], next_without: 0 }
+    }
+
+    /// Whether a file is known to have no cache.
+    pub(super) fn lacks(&self, id: ShadowId) -> bool {
+        self.without.contains(&id)
+    }
+
+    /// The session says that a file has no cache.
+    pub(super) fn note_lack(&mut self, id: ShadowId) {
+        if let Some(place) = self.without.get_mut(self.next_without % KEEP) {
+            *place = id;
+            self.next_without = self.next_without.wrapping_add(1);
+        }
     }
 
     fn find(&self, id: ShadowId) -> Option<&Mapped> {
