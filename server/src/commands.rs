@@ -106,8 +106,8 @@ commands! {
     TicketDelete { ticket } NONE => ticket.delete(&ticket);
     TicketList { subject } NONE => ticket.list(&subject);
     TicketGet { ticket } NONE => ticket.get(&ticket);
-    Lsalloc { path } NONE => names.cannot(Code::InvalidRequest, path);
-    Mkalloc { path, size, mode } NONE => names.cannot(Code::InvalidRequest, (path, size, mode));
+    Lsalloc { path } LIST => directory.lsalloc(&path);
+    Mkalloc { path, size, mode } NONE => directory.mkalloc(&path, size, mode);
     JobCreate { length } NONE => names.cannot(Code::InvalidRequest, length);
     Cookie { cookie } NONE => names.cannot(Code::InvalidRequest, cookie);
 

@@ -17,6 +17,7 @@ pub(crate) fn start(service: &Arc<Service>) -> std::io::Result<()> {
 }
 
 fn keep(service: &Service) {
+    service.space.sweep(&service.export);
     loop {
         if !service.options.read_only
             && let Err(error) = service.tickets.forget_ended(service.export.root())

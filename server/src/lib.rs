@@ -24,4 +24,5 @@ mod outbox;
 mod report;
 mod resume;
 mod session;
+mod space;
 mod store;

@@ -54,6 +54,13 @@ pub struct Options {
     /// Allow reading and listing only
     #[arg(short = 'R', long)]
     pub read_only: bool,
+    /// Limit what the tree may hold, such as 500M or 2T; clients may reserve parts of it
+    #[arg(short = 'Q', long, value_name = "SIZE", value_parser = size)]
+    pub root_quota: Option<u64>,
+    /// Leave this much of the disk free
+    #[arg(short = 'F', long, value_name = "SIZE", value_parser = size)]
+    #[arg(default_value = "0", hide_default_value = true)]
+    pub free_space: u64,
     /// Drop clients that ask nothing for this long
     #[arg(short = 't', long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub idle_clients: Duration,
@@ -140,6 +147,20 @@ fn duration_or_none(text: &str) -> Result<Duration, String> {
     duration(text)
 }
 
+/// Reads a size: a number of bytes, or one with `K`, `M`, `G`, `T` or `P` (powers of 1024).
+fn size(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix(['b', 'B']).unwrap_or(text);
+    let units = ["k", "m", "g", "t", "p"];
+    let unit = units.iter().position(|unit| number.to_ascii_lowercase().ends_with(unit));
+    let digits = number.get(..number.len() - usize::from(unit.is_some())).unwrap_or_default();
+    let factor = unit.and_then(|unit| 1024_u64.checked_pow(u32::try_from(unit).ok()? + 1));
+    let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor.unwrap_or(1)));
+    // The wire has no larger numbers.
+    bytes
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
+        .ok_or_else(|| "expected a size such as 1000000, 500M or 2T".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +180,18 @@ mod tests {
         assert!(duration_or_none("").is_err() && duration_or_none("x").is_err());
         for wrong in ["", "s", "0", "-1", "1x", "99999999999999999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("12345"), Ok(12345));
+        assert_eq!(size("4k"), Ok(4096));
+        assert_eq!(size("3MB"), Ok(3 << 20));
+        assert_eq!(size("2T"), Ok(2 << 40));
+        for wrong in ["", "M", "-1", "1x", "1.5G", "9999999999P", "9223372036854775808"] {
+            assert!(size(wrong).is_err(), "{wrong}");
         }
     }
 

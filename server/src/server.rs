@@ -24,6 +24,7 @@ use crate::acl::{ACL_FILE, Acl, AclStore, Rights};
 use crate::options::Options;
 use crate::report::{Reports, Subject};
 use crate::resume::{self, Parking};
+use crate::space::Space;
 use crate::store::Export;
 use crate::ticket::TicketStore;
 use crate::{account, housekeeping, session};
@@ -43,6 +44,7 @@ pub(crate) struct Service {
     pub(crate) options: Options,
     pub(crate) export: Export,
     pub(crate) acls: AclStore,
+    pub(crate) space: Space,
     pub(crate) tickets: TicketStore,
     pub(crate) reports: Reports,
     pub(crate) parking: Arc<Parking>,
@@ -125,6 +127,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let signals = stop_signals()?;
     work_as(&options, &export)?;
     let acls = open_acls(&options, &export)?;
+    let space = Space::open(&options, &export)?;
     if options.background {
         nix::unistd::daemon(true, false).context("cannot go to the background")?;
     }
@@ -139,7 +142,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let clients = Mutex::default();
     let tickets = TicketStore::new(options.max_ticket_duration);
     let left = Condvar::new();
-    let service = Service { options, export, acls, tickets, reports, parking, clients, left };
+    let service =
+        Service { options, export, acls, space, tickets, reports, parking, clients, left };
     let service = Arc::new(service);
     housekeeping::start(&service).context("cannot start a thread")?;
     accept_until_stopped(&service, &listener, &signals)
@@ -183,7 +187,7 @@ fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     // Nobody may be listening on standard error.
     let _ = writeln!(io::stderr(), "parrot-chirpd: warning: {text}");
 }

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -19,6 +19,7 @@ use crate::report::Subject;
 use crate::resume::log::{Log, Step};
 use crate::resume::{Kept, Lease};
 use crate::server::{Service, Stream};
+use crate::space::OpenFile;
 use crate::store::Place;
 use crate::ticket::{Name, TicketStore};
 use crate::wire::{Code, Command, LineError, MAX_FDS, Reader, Request};
@@ -33,7 +34,7 @@ pub(crate) const PIECE: usize = 1 << 20;
 /// A descriptor of a client.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) fd: Arc<OpenFile>,
     /// Whether the right to write was there when it was opened.
     pub(crate) writable: bool,
 }
@@ -228,7 +229,7 @@ impl Session {
 
     /// Sends `length` bytes of a file, from an offset or from its position, without copying them
     /// here. The header that promised them was sent: a file that shrank ends the connection.
-    pub(crate) fn send_file(&self, file: &OwnedFd, offset: Option<u64>, length: u64) -> Outcome {
+    pub(crate) fn send_file(&self, file: &OpenFile, offset: Option<u64>, length: u64) -> Outcome {
         let (mut offset, mut left) = (offset, length);
         while left > 0 {
             let room = usize::try_from(left).unwrap_or(PIECE).min(PIECE);

@@ -15,13 +15,17 @@
 
 pub(crate) mod tree;
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::acl::HIDDEN_PREFIX;
+
+/// How the names of what is not complete yet begin; hidden from clients.
+pub(crate) const TEMPORARY_PREFIX: &[u8] = b".__put.";
 
 /// Links that may follow one another at the end of a path.
 const MAX_LINKS: usize = 40;
@@ -105,6 +109,17 @@ impl Export {
         }
     }
 
+    /// The path of an open object, from the root: what a client calls it. `None` if it has none.
+    pub(crate) fn path_in(&self, object: BorrowedFd<'_>) -> Option<Vec<u8>> {
+        let (root, path) = (path_of(self.root())?, path_of(object)?);
+        let below = if root == b"/" { &path } else { path.strip_prefix(&*root)? };
+        match below {
+            [] => Some(b"/".to_vec()),
+            [b'/', ..] => Some(below.to_vec()),
+            _ => None,
+        }
+    }
+
     /// Finds an object. Its directory must exist, itself need not.
     pub(crate) fn locate(&self, path: &[u8], follow: Follow) -> Result<Place<'_>, Errno> {
         let mut place = self.step(path.strip_prefix(b"/").unwrap_or(path))?;
@@ -178,6 +193,11 @@ impl Place<'_> {
         self.stat.ok_or(Errno::NOENT)
     }
 
+    /// The directory and the name in it.
+    pub(crate) fn as_name(&self) -> (BorrowedFd<'_>, &[u8]) {
+        (self.dir.as_fd(), &self.name)
+    }
+
     /// Tells whether the name belongs to the server.
     pub(crate) fn is_hidden(&self) -> bool {
         self.name.starts_with(HIDDEN_PREFIX)
@@ -246,17 +266,41 @@ pub(crate) fn by_descriptor(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
+/// The path of an open object on the server's host, `None` if it has none any more.
+pub(crate) fn path_of(fd: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    rustix::fs::readlink(by_descriptor(fd), Vec::new()).ok().map(CString::into_bytes)
+}
+
 /// Creates a file with a hidden, unused name in a directory, open for writing.
 pub(crate) fn temporary_file(dir: BorrowedFd<'_>, mode: Mode) -> Result<(String, OwnedFd), Errno> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    temporary(|name| rustix::fs::openat(dir, name, flags, mode))
+}
+
+/// Makes a directory with a hidden, unused name in a directory, for its owner alone.
+pub(crate) fn temporary_directory(dir: BorrowedFd<'_>) -> Result<(String, OwnedFd), Errno> {
+    temporary(|name| {
+        rustix::fs::mkdirat(dir, name, Mode::RWXU)?;
+        tree::open_for_listing(dir, name.as_bytes())
+    })
+}
+
+/// Makes something with a hidden name, and locks it: what is not locked was left behind by a
+/// server that was killed, and may be removed (see [`scan`](crate::space)).
+fn temporary(make: impl Fn(&str) -> Result<OwnedFd, Errno>) -> Result<(String, OwnedFd), Errno> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
     for _ in 0..MAX_RETRIES {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!(".__put.{}.{number}", std::process::id());
-        match rustix::fs::openat(dir, &*name, flags, mode) {
+        let made = match make(&name) {
             // Left behind by a server that was killed and had our number.
-            Err(Errno::EXIST) => {}
-            opened => return opened.map(|file| (name, file)),
+            Err(Errno::EXIST) => continue,
+            made => made?,
+        };
+        // Another server that starts may take it for a leftover before it is locked.
+        let locked = rustix::fs::flock(&made, FlockOperation::NonBlockingLockExclusive);
+        if locked != Err(Errno::AGAIN) && rustix::fs::fstat(&made)?.st_nlink > 0 {
+            return Ok((name, made));
         }
     }
     Err(Errno::EXIST)

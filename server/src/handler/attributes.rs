@@ -36,8 +36,11 @@ pub(crate) fn statfs(session: &mut Session, right: Rights, path: &[u8]) -> Outco
     let place = service.export.locate(path, Follow::Yes)?;
     session.need_to(&place, right)?;
     place.existing()?;
-    let figures = rustix::fs::fstatfs(place.reference()?)?;
-    super::file::push_statfs(session, &figures);
+    let object = place.reference()?;
+    let dir = if place.is(FileType::Directory) { object.as_fd() } else { place.dir.as_fd() };
+    let room = service.space.reservation(dir)?.map(|found| (found.limit, found.used));
+    let figures = rustix::fs::fstatfs(&object)?;
+    super::file::push_statfs(session, &figures, room);
     Ok(())
 }
 
@@ -108,8 +111,8 @@ pub(crate) fn truncate(session: &mut Session, right: Rights, path: &[u8], length
     let place = service.export.locate(path, Follow::Yes)?;
     need_change(session, &place, right)?;
     place.existing()?;
-    let file = place.open_file(OFlags::WRONLY, Mode::empty())?;
-    rustix::fs::ftruncate(file, length)?;
+    let file = service.space.open_file(&place, OFlags::WRONLY, Mode::empty())?;
+    service.space.truncate(&file, length)?;
     session.out.number(0);
     Ok(())
 }

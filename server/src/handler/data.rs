@@ -1,6 +1,6 @@
 //! Reading and writing at an offset.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -9,6 +9,7 @@ use super::unsigned;
 use crate::acl::Rights;
 use crate::failure::Outcome;
 use crate::session::{PIECE, Session};
+use crate::space::{OpenFile, Space};
 use crate::wire::{Code, MAX_TRANSFER};
 
 /// A length that is served at once: cut to what the protocol allows.
@@ -33,7 +34,7 @@ pub(crate) fn pread(
 }
 
 /// A read too large to be held here: its length is told first, then the kernel sends the data.
-fn pread_large(session: &mut Session, file: &OwnedFd, length: usize, offset: u64) -> Outcome {
+fn pread_large(session: &mut Session, file: &OpenFile, length: usize, offset: u64) -> Outcome {
     // Whatever cannot be read fails here, while a code can still be sent.
     let mut probe = [0];
     rustix::io::pread(file, &mut probe, offset)?;
@@ -54,12 +55,13 @@ pub(crate) fn pwrite(
 ) -> Outcome {
     let (length, offset) = (transfer(length)?, unsigned(offset)?);
     let file = borrow(session, fd)?;
+    let service = Arc::clone(&session.service);
     let mut scratch = session.take_scratch(u64::try_from(length).unwrap_or(0));
     let mut done = 0;
     while done < length {
         let room = scratch.len().min(length - done);
         let part = session.read_body(scratch.get_mut(..room).unwrap_or_default())?;
-        if let Err(error) = write_all(file.as_fd(), part, at(offset, done)?) {
+        if let Err(error) = write_all(&service.space, &file, part, at(offset, done)?) {
             // What is on the disk is reported, the failure comes with the next write.
             if done == 0 {
                 return Err(error.into());
@@ -141,19 +143,29 @@ pub(crate) fn swrite(
     let parts = strides(length, stride, offset)?;
     let mut data = vec![0; length];
     let data = session.read_body(&mut data)?;
-    let mut rest = data;
-    for part in parts {
-        let (at, wanted) = part?;
-        let (now, later) = rest.split_at_checked(wanted).ok_or(Errno::INVAL)?;
-        write_all(file.as_fd(), now, at)?;
-        rest = later;
+    // All parts are charged as one: a write that does not fit writes nothing.
+    let mut end = 0;
+    for part in strides(length, stride, offset)? {
+        let (start, wanted) = part?;
+        end = end.max(at(start, wanted)?);
     }
+    let bytes = u64::try_from(length).unwrap_or(u64::MAX);
+    session.service.space.write(&file, bytes, end, || {
+        let mut rest = data;
+        for part in parts {
+            let (start, wanted) = part?;
+            let (now, later) = rest.split_at_checked(wanted).ok_or(Errno::INVAL)?;
+            pwrite_all(file.as_fd(), now, start)?;
+            rest = later;
+        }
+        Ok(())
+    })?;
     session.out.number(i64::try_from(length).unwrap_or(i64::MAX));
     Ok(())
 }
 
 /// The client's file, shared, so that the session stays free for the transfer.
-fn borrow(session: &Session, fd: i64) -> Result<Arc<OwnedFd>, Errno> {
+fn borrow(session: &Session, fd: i64) -> Result<Arc<OpenFile>, Errno> {
     Ok(Arc::clone(&session.file(fd)?.fd))
 }
 
@@ -174,8 +186,19 @@ fn read_up_to(file: BorrowedFd<'_>, into: &mut [u8], offset: u64) -> Result<usiz
     Ok(done)
 }
 
-/// Writes all of it at an offset.
-pub(super) fn write_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<(), Errno> {
+/// Writes all of it at an offset, if there is room.
+pub(super) fn write_all(
+    space: &Space,
+    file: &OpenFile,
+    data: &[u8],
+    offset: u64,
+) -> Result<(), Errno> {
+    let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+    let end = at(offset, data.len())?;
+    space.write(file, bytes, end, || pwrite_all(file.as_fd(), data, offset))
+}
+
+fn pwrite_all(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<(), Errno> {
     let mut done = 0;
     while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
         match rustix::io::pwrite(file, rest, at(offset, done)?) {

@@ -4,15 +4,15 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{DIRECTORY_MODE, not_hidden, push_stat};
+use super::{DIRECTORY_MODE, not_hidden, push_stat, unsigned};
 use crate::acl::{Acl, Rights};
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
-use crate::store::{Follow, Place, tree};
-use crate::wire::{Code, path};
+use crate::store::{Follow, Place, temporary_directory, tree};
+use crate::wire::{Code, number, path};
 
 /// `getdir`: 0, raw names, an empty line.
 pub(crate) fn getdir(session: &mut Session, right: Rights, path: &[u8]) -> Outcome {
@@ -99,54 +99,120 @@ fn list(
 pub(crate) fn mkdir(session: &mut Session, _: Rights, path: &[u8], mode: u32) -> Outcome {
     let service = Arc::clone(&session.service);
     let place = service.export.locate(path, Follow::No)?;
-    let rights = session.rights(place.dir.as_fd())?;
-    if !rights.has(Rights::WRITE) && !rights.has(Rights::RESERVE) {
-        return Err(Code::NotAuthorized.into());
-    }
-    not_hidden(&place)?;
-    if place.name == b"." {
-        return Err(Code::AlreadyExists.into());
-    }
-    let mode = Mode::from_raw_mode(mode & DIRECTORY_MODE);
-    if rights.has(Rights::RESERVE) {
-        make_reserved(session, &place, mode, rights.reserved())?;
-    } else {
-        rustix::fs::mkdirat(&place.dir, &*place.name, mode)?;
-    }
+    let rights = may_make(session, &place)?;
+    make(session, &place, mode, rights)?;
     session.out.number(0);
     Ok(())
 }
 
-/// Makes a directory that has its own list from the moment it can be seen: under a hidden name
-/// first, then renamed into place.
-fn make_reserved(session: &Session, place: &Place<'_>, mode: Mode, rights: Rights) -> Outcome {
-    if place.stat.is_some() {
+/// Fails unless the client may make a directory; returns its rights where that would lie.
+fn may_make(session: &Session, place: &Place<'_>) -> Outcome<Rights> {
+    let rights = session.rights(place.dir.as_fd())?;
+    if !rights.has(Rights::WRITE) && !rights.has(Rights::RESERVE) {
+        return Err(Code::NotAuthorized.into());
+    }
+    not_hidden(place)?;
+    if place.name == b"." {
         return Err(Code::AlreadyExists.into());
     }
-    let (hidden, file) = crate::store::temporary_file(place.dir.as_fd(), Mode::empty())?;
-    drop(file);
-    rustix::fs::unlinkat(&place.dir, &*hidden, AtFlags::empty())?;
-    rustix::fs::mkdirat(&place.dir, &*hidden, Mode::RWXU)?;
-    let made = fill_reserved(session, place, &hidden, mode, rights);
-    if made.is_err() {
-        // The first failure is the one to report.
-        let _ = tree::remove_all(place.dir.as_fd(), hidden.as_bytes());
-    }
-    Ok(made?)
+    Ok(rights)
 }
 
-fn fill_reserved(
+/// Makes a directory; `rights` are the maker's where it is made.
+fn make(session: &Session, place: &Place<'_>, mode: u32, rights: Rights) -> Outcome {
+    let mode = Mode::from_raw_mode(mode & DIRECTORY_MODE);
+    let reserved = rights.has(Rights::RESERVE).then(|| rights.reserved());
+    Ok(session.service.space.make_directory(place.dir.as_fd(), || match reserved {
+        None => rustix::fs::mkdirat(&place.dir, &*place.name, mode),
+        Some(_) => make_filled(place, mode, |dir| give_list(session, dir, reserved)),
+    })?)
+}
+
+/// Gives a directory that was made by the right to reserve a list that names its maker.
+fn give_list(
     session: &Session,
-    place: &Place<'_>,
-    hidden: &str,
-    mode: Mode,
-    rights: Rights,
+    dir: BorrowedFd<'_>,
+    reserved: Option<Rights>,
 ) -> Result<(), Errno> {
-    let dir = tree::open_for_listing(&place.dir, hidden.as_bytes())?;
-    session.service.acls.replace(dir.as_fd(), &Acl::of(&session.who, rights))?;
-    rustix::fs::fchmod(&dir, mode)?;
-    let flags = rustix::fs::RenameFlags::NOREPLACE;
-    rustix::fs::renameat_with(&place.dir, hidden, &place.dir, &*place.name, flags)
+    let Some(rights) = reserved else { return Ok(()) };
+    session.service.acls.replace(dir, &Acl::of(&session.who, rights))
+}
+
+/// Makes a directory that is complete from the moment it can be seen: under a hidden name first,
+/// then, when `fill` has been in it, renamed into place.
+fn make_filled(
+    place: &Place<'_>,
+    mode: Mode,
+    fill: impl FnOnce(BorrowedFd<'_>) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    if place.stat.is_some() {
+        return Err(Errno::EXIST);
+    }
+    let (hidden, dir) = temporary_directory(place.dir.as_fd())?;
+    let made = fill(dir.as_fd()).and_then(|()| {
+        rustix::fs::fchmod(&dir, mode)?;
+        let flags = RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(&place.dir, &*hidden, &place.dir, &*place.name, flags)
+    });
+    if made.is_err() {
+        // The first failure is the one to report.
+        let _ = tree::remove_all(place.dir.as_fd(), hidden.as_bytes(), &mut tree::unlink);
+    }
+    made
+}
+
+/// `mkalloc`: a directory, as by `mkdir`, with space that is its own.
+///
+/// It is on the disk when the reply is sent: what was promised stays promised.
+pub(crate) fn mkalloc(
+    session: &mut Session,
+    _: Rights,
+    path: &[u8],
+    size: i64,
+    mode: u32,
+) -> Outcome {
+    let size = unsigned(size)?;
+    let service = Arc::clone(&session.service);
+    let place = service.export.locate(path, Follow::No)?;
+    let rights = may_make(session, &place)?;
+    let mut making = service.space.reserve(place.dir.as_fd(), size)?;
+    let _admitted = service.space.admit(&place.dir, size)?;
+    let reserved = rights.has(Rights::RESERVE).then(|| rights.reserved());
+    make_filled(&place, Mode::from_raw_mode(mode & DIRECTORY_MODE), |dir| {
+        making.record(dir)?;
+        give_list(session, dir, reserved)
+    })?;
+    making.done();
+    rustix::fs::fsync(tree::open_for_listing(&place.dir, b".")?)?;
+    session.out.number(0);
+    Ok(())
+}
+
+/// `lsalloc`: 0, then a line with the directory that has the reservation, its size and its use.
+pub(crate) fn lsalloc(session: &mut Session, right: Rights, path: &[u8]) -> Outcome {
+    let service = Arc::clone(&session.service);
+    let place = service.export.locate(path, Follow::Yes)?;
+    session.need_to(&place, right)?;
+    place.existing()?;
+    let inside;
+    let dir = if place.is(FileType::Directory) {
+        inside = place.reference()?;
+        inside.as_fd()
+    } else {
+        place.dir.as_fd()
+    };
+    let found = service.space.reservation(dir)?.ok_or(Errno::NOSYS)?;
+    let owner = found.dir.as_ref().map_or(dir, AsFd::as_fd);
+    let name = service.export.path_in(owner).ok_or(Errno::NOENT)?;
+    session.out.number(0);
+    let out = session.out.buffer();
+    path::encode_spaces(&name, out);
+    for figure in [found.limit, found.used] {
+        out.push(b' ');
+        number::push(out, figure.cast_signed());
+    }
+    out.push(b'\n');
+    Ok(())
 }
 
 /// Finds a directory that the client may remove: D where it lies, or D in itself.
@@ -173,7 +239,7 @@ pub(super) fn removable<'e>(
 pub(crate) fn rmdir(session: &mut Session, right: Rights, path: &[u8]) -> Outcome {
     let service = Arc::clone(&session.service);
     let place = removable(session, right, service.export.locate(path, Follow::No)?)?;
-    let removed = tree::remove_directory(place.dir.as_fd(), &place.name);
+    let removed = service.space.remove_directory(place.as_name());
     service.acls.forget();
     removed?;
     session.out.number(0);
@@ -184,7 +250,7 @@ pub(crate) fn rmdir(session: &mut Session, right: Rights, path: &[u8]) -> Outcom
 pub(crate) fn rmall(session: &mut Session, right: Rights, path: &[u8]) -> Outcome {
     let service = Arc::clone(&session.service);
     let place = removable(session, right, service.export.locate(path, Follow::No)?)?;
-    let removed = tree::remove_all(place.dir.as_fd(), &place.name);
+    let removed = service.space.remove_all(place.as_name());
     service.acls.forget();
     removed?;
     session.out.number(0);

@@ -51,7 +51,7 @@ fn open_directory(session: &Session, place: &Place<'_>, flags: OpenFlags) -> Out
         return Err(Code::NotAuthorized.into());
     }
     let fd = place.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-    Ok(Opened { fd: Arc::new(fd), writable: rights.has(Rights::WRITE) })
+    Ok(Opened { fd: Arc::new(fd.into()), writable: rights.has(Rights::WRITE) })
 }
 
 fn open_file(session: &Session, place: &Place<'_>, flags: OpenFlags, mode: u32) -> Outcome<Opened> {
@@ -80,7 +80,11 @@ fn open_file(session: &Session, place: &Place<'_>, flags: OpenFlags, mode: u32) 
         return Err(Code::AlreadyExists.into());
     }
     let mode = Mode::from_raw_mode(if makes { mode & FILE_MODE } else { 0 });
-    let fd = place.open_file(wanted, mode)?;
+    let fd = session.service.space.open_file(place, wanted, mode)?;
+    if makes && wanted.intersects(OFlags::SYNC | OFlags::DSYNC) {
+        // A file that is synchronous from the start has its name on the disk, too.
+        fd.sync()?;
+    }
     if flags.changes() && is_acl(place) {
         session.service.acls.forget();
     }
@@ -104,37 +108,45 @@ pub(crate) fn fstat(session: &mut Session, _: Rights, fd: i64, nanoseconds: bool
 
 /// `fstatfs`: 0, then a statfs line; for files as well as for directories.
 pub(crate) fn fstatfs(session: &mut Session, _: Rights, fd: i64) -> Outcome {
-    let figures = rustix::fs::fstatfs(&session.file(fd)?.fd)?;
-    push_statfs(session, &figures);
+    let file = Arc::clone(&session.file(fd)?.fd);
+    let figures = rustix::fs::fstatfs(&*file)?;
+    let room = session.service.space.room_of(&file)?;
+    push_statfs(session, &figures, room);
     Ok(())
 }
 
-/// Appends 0 and a statfs line.
-pub(super) fn push_statfs(session: &mut Session, figures: &StatFs) {
+/// Appends 0 and a statfs line. A reservation, of which limit and use are given, is a disk by
+/// itself, as far as the real one has room for it.
+pub(super) fn push_statfs(session: &mut Session, figures: &StatFs, room: Option<(u64, u64)>) {
     session.out.number(0);
+    let unit = signed(figures.f_bsize).cast_unsigned().max(1);
+    let (limit, free) = match room {
+        Some((limit, used)) => (limit / unit, limit.saturating_sub(used) / unit),
+        None => (figures.f_blocks, u64::MAX),
+    };
     let line = wire::StatFs {
         kind: signed(figures.f_type),
         bsize: signed(figures.f_bsize),
-        blocks: figures.f_blocks.cast_signed(),
-        bfree: figures.f_bfree.cast_signed(),
-        bavail: figures.f_bavail.cast_signed(),
+        blocks: limit.cast_signed(),
+        bfree: figures.f_bfree.min(free).cast_signed(),
+        bavail: figures.f_bavail.min(free).cast_signed(),
         files: figures.f_files.cast_signed(),
         ffree: figures.f_ffree.cast_signed(),
     };
     line.push_line(session.out.buffer());
 }
 
-/// `fsync`.
+/// `fsync`: the data is on the disk, and the name of a file that this descriptor has made.
 pub(crate) fn fsync(session: &mut Session, _: Rights, fd: i64) -> Outcome {
-    rustix::fs::fsync(&session.file(fd)?.fd)?;
+    session.file(fd)?.fd.sync()?;
     session.out.number(0);
     Ok(())
 }
 
 /// `ftruncate`.
 pub(crate) fn ftruncate(session: &mut Session, _: Rights, fd: i64, length: i64) -> Outcome {
-    let file = session.file(fd)?;
-    rustix::fs::ftruncate(&file.fd, unsigned(length)?)?;
+    let file = Arc::clone(&session.file(fd)?.fd);
+    session.service.space.truncate(&file, unsigned(length)?)?;
     session.out.number(0);
     Ok(())
 }

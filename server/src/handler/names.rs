@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, RenameFlags};
+use rustix::fs::{FileType, RenameFlags};
 use rustix::io::Errno;
 
 use super::{not_hidden, unsigned};
@@ -26,7 +26,7 @@ pub(crate) fn unlink(session: &mut Session, right: Rights, path: &[u8]) -> Outco
     if place.is(FileType::Directory) {
         return Err(Code::IsDirectory.into());
     }
-    rustix::fs::unlinkat(&place.dir, &*place.name, AtFlags::empty())?;
+    service.space.unlink(place.as_name())?;
     session.out.number(0);
     Ok(())
 }
@@ -58,7 +58,8 @@ pub(crate) fn rename(
     if from.name == b"." || to.name == b"." {
         return Err(Code::Busy.into());
     }
-    let moved = move_name(&from, &to, flags);
+    let moved =
+        service.space.rename(from.as_name(), to.as_name(), flags, || move_name(&from, &to, flags));
     if from.is(FileType::Directory) || to.is(FileType::Directory) {
         service.acls.forget();
     }
@@ -90,12 +91,10 @@ fn move_name(from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> Result<(),
     }
     // The directory in the way may hold nothing but its list.
     let inside = tree::open_for_listing(&to.dir, &to.name)?;
-    let list = tree::clear_hidden(inside.as_fd())?;
+    let kept = tree::clear_hidden(inside.as_fd())?;
     let result = rename();
-    if result.is_err()
-        && let Some(text) = list
-    {
-        tree::restore_list(inside.as_fd(), &text)?;
+    if result.is_err() {
+        tree::restore_hidden(inside.as_fd(), &kept)?;
     }
     result
 }
@@ -110,7 +109,7 @@ pub(crate) fn link(session: &mut Session, _: Rights, path: &[u8], target: &[u8])
     not_hidden(&from)?;
     not_hidden(&to)?;
     from.existing()?;
-    rustix::fs::linkat(&from.dir, &*from.name, &to.dir, &*to.name, AtFlags::empty())?;
+    service.space.link(from.as_name(), to.as_name())?;
     session.out.number(0);
     Ok(())
 }

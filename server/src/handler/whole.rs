@@ -4,7 +4,7 @@
 //! the header is written, of large ones the connection ends if they shrink meanwhile. A file that
 //! is stored replaces the old one in one step: it is received under a hidden name and renamed.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use md5::{Digest, Md5};
@@ -17,19 +17,20 @@ use super::{FILE_MODE, is_acl, not_hidden, unsigned};
 use crate::acl::Rights;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
-use crate::store::{Follow, Place, temporary_file};
+use crate::space::{OpenFile, Space};
+use crate::store::{Follow, Place};
 use crate::wire::Code;
 
 /// Files up to this size go out in one write with their header.
 const SMALL: u64 = 512 << 10;
 
 /// Opens a file that the client may read.
-fn readable(session: &Session, right: Rights, path: &[u8]) -> Outcome<OwnedFd> {
+fn readable(session: &Session, right: Rights, path: &[u8]) -> Outcome<OpenFile> {
     let service = Arc::clone(&session.service);
     let place = service.export.locate(path, Follow::Yes)?;
     session.need(place.dir.as_fd(), right)?;
     place.existing()?;
-    Ok(place.open_file(OFlags::RDONLY, Mode::empty())?)
+    Ok(service.space.open_file(&place, OFlags::RDONLY, Mode::empty())?)
 }
 
 /// `getfile`: length and data.
@@ -88,12 +89,12 @@ pub(crate) fn putfile(
     let service = Arc::clone(&session.service);
     let place = service.export.locate(path, Follow::Yes)?;
     let only_new = may_store(session, right, &place)?;
-    let mut target = Target::open(&place, Mode::from_raw_mode(mode & FILE_MODE), only_new)?;
+    let mut target = Target::open(&service.space, &place, (mode, wanted), only_new)?;
     session.out.number(0);
     session.flush()?;
     session.expect_body(wanted);
     // From here on a failure is the second line, and the rest of the body is thrown away.
-    let received = receive(session, target.file.as_fd(), wanted);
+    let received = receive(session, &target.file, wanted);
     let result = match received {
         Ok(()) => target.finish().map_err(Failure::from),
         Err(failure) => Err(failure),
@@ -106,12 +107,13 @@ pub(crate) fn putfile(
     Ok(())
 }
 
-fn receive(session: &mut Session, file: BorrowedFd<'_>, length: u64) -> Outcome {
+fn receive(session: &mut Session, file: &OpenFile, length: u64) -> Outcome {
+    let service = Arc::clone(&session.service);
     let mut scratch = session.take_scratch(length);
     let mut done = 0;
     while session.body_left() > 0 {
         let part = session.read_body(&mut scratch)?;
-        write_all(file, part, done)?;
+        write_all(&service.space, file, part, done)?;
         done += u64::try_from(part.len()).unwrap_or(0);
     }
     session.return_scratch(scratch);
@@ -120,39 +122,55 @@ fn receive(session: &mut Session, file: BorrowedFd<'_>, length: u64) -> Outcome 
 
 /// Where a whole file is received: beside its name, or in place if it has other names too.
 struct Target<'p> {
+    space: &'p Space,
     place: &'p Place<'p>,
-    file: OwnedFd,
+    file: OpenFile,
+    mode: Mode,
     /// The hidden name; `None` once it is gone, or if the file is written in place.
     hidden: Option<String>,
     only_new: bool,
 }
 
 impl<'p> Target<'p> {
-    fn open(place: &'p Place<'p>, mode: Mode, only_new: bool) -> Result<Self, Errno> {
-        let mut mode = mode;
+    /// `mode` is that of a new file; the length is what will come.
+    fn open(
+        space: &'p Space,
+        place: &'p Place<'p>,
+        (mode, length): (u32, u64),
+        only_new: bool,
+    ) -> Result<Self, Errno> {
+        let mut mode = Mode::from_raw_mode(mode & FILE_MODE);
         if let Some(old) = place.stat {
             if old.st_nlink > 1 {
                 let flags = OFlags::WRONLY | OFlags::TRUNC;
-                let file = place.open_file(flags, Mode::empty())?;
-                return Ok(Self { place, file, hidden: None, only_new });
+                let file = space.open_file(place, flags, Mode::empty())?;
+                return Ok(Self { space, place, file, mode, hidden: None, only_new });
             }
             // Replacing asks for the permission that writing would have asked for.
             let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::accessat(&place.dir, &*place.name, Access::WRITE_OK, flags)?;
             mode = Mode::from_raw_mode(old.st_mode & FILE_MODE);
         }
-        let (hidden, file) = temporary_file(place.dir.as_fd(), mode)?;
-        Ok(Self { place, file, hidden: Some(hidden), only_new })
+        let (hidden, file) = space.temporary(place.dir.as_fd(), length)?;
+        Ok(Self { space, place, file, mode, hidden: Some(hidden), only_new })
     }
 
+    /// Gives the file its name. Its data is on the disk before: whatever crashes, the name stands
+    /// for all of the old file or all of the new one.
     fn finish(&mut self) -> Result<(), Errno> {
         let Some(hidden) = &self.hidden else { return Ok(()) };
-        let (dir, name) = (&self.place.dir, &*self.place.name);
-        if self.only_new {
-            rustix::fs::renameat_with(dir, &**hidden, dir, name, RenameFlags::NOREPLACE)?;
-        } else {
-            rustix::fs::renameat(dir, &**hidden, dir, name)?;
-        }
+        rustix::fs::fchmod(&self.file, self.mode)?;
+        rustix::fs::fdatasync(&self.file)?;
+        self.space.complete(&self.file)?;
+        let (dir, name) = self.place.as_name();
+        let flags = if self.only_new { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
+        self.space.rename((dir, hidden.as_bytes()), (dir, name), flags, || {
+            if self.only_new {
+                rustix::fs::renameat_with(dir, &**hidden, dir, name, flags)
+            } else {
+                rustix::fs::renameat(dir, &**hidden, dir, name)
+            }
+        })?;
         self.hidden = None;
         Ok(())
     }
@@ -162,7 +180,7 @@ impl Drop for Target<'_> {
     fn drop(&mut self) {
         if let Some(hidden) = &self.hidden {
             // The failure that led here is already on its way.
-            let _ = rustix::fs::unlinkat(&self.place.dir, &**hidden, AtFlags::empty());
+            let _ = self.space.unlink((self.place.dir.as_fd(), hidden.as_bytes()));
         }
     }
 }
@@ -174,7 +192,8 @@ pub(crate) fn putstream(session: &mut Session, right: Rights, path: &[u8]) -> Ou
     let only_new = may_store(session, right, &place)?;
     let mut flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
     flags.set(OFlags::EXCL, only_new);
-    let file = place.open_file(flags, Mode::from_raw_mode(0o666 & !0o022))?;
+    let mode = Mode::from_raw_mode(0o666 & !0o022);
+    let file = service.space.open_file(&place, flags, mode)?;
     session.out.number(0);
     session.flush()?;
     session.be_patient(usize::MAX)?;
@@ -186,7 +205,7 @@ pub(crate) fn putstream(session: &mut Session, right: Rights, path: &[u8]) -> Ou
         if part.is_empty() {
             return Err(Failure::hang_up("the end of putstream"));
         }
-        write_all(file.as_fd(), part, done)?;
+        write_all(&service.space, &file, part, done)?;
         done += u64::try_from(got).unwrap_or(0);
     }
 }
@@ -202,7 +221,7 @@ pub(crate) fn hash(session: &mut Session, right: Rights, algorithm: &[u8], path:
     Ok(())
 }
 
-fn digest<D: Digest>(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+fn digest<D: Digest>(file: &OpenFile) -> Result<Vec<u8>, Errno> {
     let mut piece = vec![0; 256 << 10];
     let mut digest = D::new();
     loop {

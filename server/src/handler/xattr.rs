@@ -125,6 +125,8 @@ fn store(
     flags: i64,
 ) -> Outcome {
     let flags = u32::try_from(flags).ok().and_then(XattrFlags::from_bits).ok_or(Errno::INVAL)?;
+    let bytes = u64::try_from(value.len()).unwrap_or(u64::MAX);
+    let _admitted = session.service.space.admit(object, bytes)?;
     rustix::fs::setxattr(by_descriptor(object), name, value, flags)?;
     session.out.number(0);
     Ok(())

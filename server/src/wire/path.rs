@@ -127,9 +127,7 @@ impl<'a> LinkTarget<'a> {
         if dialect == Dialect::Backslash {
             encode_backslash(self, out);
         } else {
-            for &byte in self.iter() {
-                if is_space(byte) { push_escape(byte, out) } else { out.push(byte) }
-            }
+            encode_spaces(self, out);
         }
         Ok(())
     }
@@ -158,6 +156,14 @@ fn push_escape(byte: u8, out: &mut Vec<u8>) {
 pub fn encode(raw: &[u8], out: &mut Vec<u8>) {
     for &byte in raw {
         if must_encode(byte) { push_escape(byte, out) } else { out.push(byte) }
+    }
+}
+
+/// Appends `raw`, of which only white space is encoded: for replies that stock clients do not
+/// decode, where the white space would break the line.
+pub fn encode_spaces(raw: &[u8], out: &mut Vec<u8>) {
+    for &byte in raw {
+        if is_space(byte) { push_escape(byte, out) } else { out.push(byte) }
     }
 }
 

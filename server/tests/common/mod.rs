@@ -39,18 +39,15 @@ impl Server {
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         std::fs::create_dir(dir.path().join("root")).unwrap();
         prepare(&dir.path().join("root"));
-        let port_file = dir.path().join("port");
-        let child = binary()
-            .args(["-I", "127.0.0.1", "-u", "-", "-Z"])
-            .arg(&port_file)
-            .arg("-r")
-            .arg(dir.path().join("root"))
-            .args(options)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let text = wait_for(|| std::fs::read_to_string(&port_file).ok());
-        Self { child, port: text.trim().parse().unwrap(), dir }
+        let (child, port) = launch(dir.path(), options);
+        Self { child, port, dir }
+    }
+
+    /// Kills the server as a crash would, and starts another one on the same tree.
+    pub(crate) fn crash(&mut self, options: &[&str]) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.port) = launch(self.dir.path(), options);
     }
 
     /// The exported tree.
@@ -94,6 +91,23 @@ impl Server {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
+}
+
+/// Starts the server on the tree `root` in a directory.
+fn launch(dir: &Path, options: &[&str]) -> (Child, u16) {
+    let port_file = dir.join("port");
+    let _ = std::fs::remove_file(&port_file);
+    let child = binary()
+        .args(["-I", "127.0.0.1", "-u", "-", "-Z"])
+        .arg(&port_file)
+        .arg("-r")
+        .arg(dir.join("root"))
+        .args(options)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let text = wait_for(|| std::fs::read_to_string(&port_file).ok());
+    (child, text.trim().parse().unwrap())
 }
 
 impl Drop for Server {
