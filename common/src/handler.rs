@@ -11,6 +11,7 @@ mod data;
 mod dir;
 mod exec;
 mod fd;
+mod kernel;
 mod link;
 mod lock;
 mod map;
@@ -19,8 +20,9 @@ mod path;
 mod stat;
 #[cfg(test)]
 mod tests;
+mod xattr;
 
-pub(crate) use path::{Need, Need2};
+use path::Need2;
 
 use crate::files::Files;
 use crate::guest::Guest;

@@ -24,6 +24,8 @@ pub enum Outcome {
 pub enum Watch {
     /// On success the result is a new descriptor number of this class (dup and the like).
     NewFd(FdClass),
+    /// On success the result is a new descriptor number of a class that nobody knows.
+    AnyFd,
     /// On success the `msghdr` at this guest address may carry descriptors (SCM_RIGHTS) of a class
     /// nobody knows yet.
     Received(usize),

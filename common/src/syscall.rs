@@ -3,7 +3,7 @@
 
 pub mod table;
 
-pub use table::{TABLE, row};
+pub use table::{NEWER, TABLE, row};
 
 use crate::errno::Errno;
 
@@ -31,8 +31,8 @@ pub enum Policy {
     Fd(&'static [u8], On),
     /// Always, for another reason (exec, receiving descriptors).
     Always,
-    /// Never: it touches no name and no descriptor that could be ours, or the kernel does right.
-    Pass,
+    /// Never, and why that is right.
+    Pass(Why),
     /// Never reaches the kernel: fails with this errno, so that programs fall back.
     Refuse(Errno),
 }
@@ -44,4 +44,33 @@ pub enum On {
     Any,
     /// Served shadows and directories only: the bytes of a complete one are the kernel's.
     Served,
+}
+
+/// Why a call is never caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It takes neither a name nor a descriptor of a file.
+    NoObject,
+    /// It acts on memory that is mapped already.
+    Memory,
+    /// Its descriptors are never those of files.
+    Other,
+    /// The kernel's own answer for a shadow is right, or an error that programs understand.
+    Answered,
+    /// The kernel has it no more, or never had it: ENOSYS.
+    Gone,
+}
+
+impl Why {
+    /// A few words for documents.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoObject => "no file in it",
+            Self::Memory => "memory only",
+            Self::Other => "descriptors of other kinds",
+            Self::Answered => "the kernel answers right",
+            Self::Gone => "not in the kernel",
+        }
+    }
 }

@@ -191,6 +191,11 @@ fn seen(watch: Watch, result: isize) {
                 fds::set(fd, class);
             }
         }
+        Watch::AnyFd => {
+            if let Ok(fd) = c_int::try_from(result) {
+                fds::forget(fd);
+            }
+        }
         Watch::Received(message) => {
             if result >= 0 {
                 crate::hooks::received(message);

@@ -81,7 +81,7 @@ pub(crate) struct Options {
     pub(crate) tickets: Option<String>,
 
     /// What to do when a program makes a call on a remote object that Parrot does not handle.
-    #[arg(long, value_name = "POLICY", value_enum, default_value = "warn")]
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "warn", env = "PARROT_ON_HOLE")]
     pub(crate) on_hole: OnHole,
 
     /// Write counters to this file as JSON when everything has ended.

@@ -9,10 +9,12 @@
 //! ```
 //!
 //! While no job is outstanding the loop blocks in waitpid(2); otherwise it polls SIGCHLD and the
-//! workers' bell. `calls` decides and carries out calls, `lives` keeps the tables.
+//! workers' bell. `calls` decides and carries out calls, `lives` keeps the tables, `own`
+//! has the calls that concern the tracer itself.
 
 mod calls;
 mod lives;
+mod own;
 mod waiting;
 
 use crate::backend::{Backend, Way};

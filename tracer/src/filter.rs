@@ -8,15 +8,15 @@
 //! Path, Always, unknown number   stop
 //! Refuse                         errno
 //! Fd, Pass, harmless calls       go
-//! calls that could be a hole     stop (see `holes`)
-//! newfstatat, statx              go if AT_EMPTY_PATH is given (glibc's fstat), else stop
+//! what the tracer itself needs   stop (see `own_action`)
+//! newfstatat, statx              go if AT_EMPTY_PATH is given (glibc's fstat) with a descriptor,
+//!                                else stop
 //! ```
 //!
 //! A *descriptor* filter stops the `Fd` calls whose descriptor argument is one number. One is added
 //! when a shadow first appears under that number; filters are inherited and never leave, which is
 //! why the number is tested. The *catch-all* stops every `Fd` call, for guests with many.
 
-use crate::holes;
 use crate::regs::{AUDIT_ARCH, FOREIGN_BIT};
 use parrot_common::syscall::{On, Policy, Row};
 
@@ -66,7 +66,7 @@ enum Action {
     Go,
     Stop,
     Refuse(u32),
-    /// Stop unless the argument has any of the bits.
+    /// Stop unless the argument has any of the bits and the first one is a descriptor.
     StopUnless(u8, u32),
     /// Stop if the argument has any of the bits.
     StopIf(u8, u32),
@@ -95,9 +95,26 @@ pub(crate) fn empty_path_flags(nr: usize) -> Option<u8> {
     }
 }
 
+/// What the tracer must see for itself: how guests would leave it or its view of files, and whether
+/// somebody asks about what it did to a thread.
+fn own_action(nr: usize) -> Option<Action> {
+    match i64::try_from(nr) {
+        Ok(libc::SYS_clone) => Some(Action::StopIf(0, CLONE_WATCHED)),
+        Ok(
+            libc::SYS_unshare
+            | libc::SYS_setns
+            | libc::SYS_sched_setaffinity
+            | libc::SYS_sched_getaffinity
+            | libc::SYS_ptrace,
+        ) => Some(Action::Stop),
+        _ => None,
+    }
+}
+
 /// The base filter. With `tell_refused`, refused calls stop too, so that they can be reported.
 pub(crate) fn base(table: &[Row], tell_refused: bool) -> Vec<Insn> {
-    let mut actions = actions(table, |row| match row.policy {
+    let actions = actions(table, |row| match row.policy {
+        _ if let Some(action) = own_action(row.nr) => action,
         Policy::Path => match empty_path_flags(row.nr) {
             Some(arg) => Action::StopUnless(arg, libc::AT_EMPTY_PATH.unsigned_abs()),
             None => Action::Stop,
@@ -105,20 +122,8 @@ pub(crate) fn base(table: &[Row], tell_refused: bool) -> Vec<Insn> {
         Policy::Always => Action::Stop,
         Policy::Refuse(_) if tell_refused => Action::Stop,
         Policy::Refuse(errno) => Action::Refuse(errno.0.unsigned_abs()),
-        Policy::Fd(..) | Policy::Pass => Action::Go,
+        Policy::Fd(..) | Policy::Pass(_) => Action::Go,
     });
-    let undeclared = (0..holes::KNOWN_END).filter(|nr| table.iter().all(|row| row.nr != *nr));
-    actions.extend(undeclared.filter_map(|nr| {
-        let action = match i64::try_from(nr).ok()? {
-            libc::SYS_clone => Action::StopIf(0, CLONE_WATCHED),
-            libc::SYS_unshare | libc::SYS_setns => Action::Stop,
-            libc::SYS_sched_setaffinity | libc::SYS_sched_getaffinity => Action::Stop,
-            _ if holes::may_touch(nr) => Action::Stop,
-            _ => Action::Go,
-        };
-        Some((u32::try_from(nr).ok()?, action))
-    }));
-    actions.sort_by_key(|(nr, _)| *nr);
     let mut code = vec![
         load(ARCH),
         jump(JMP_JEQ, AUDIT_ARCH, 1, 0),
@@ -209,7 +214,17 @@ fn leaf(action: &Action) -> Vec<Insn> {
         Action::Stop => vec![ret(RET_TRACE)],
         Action::Refuse(errno) => vec![ret(RET_ERRNO | errno)],
         Action::StopUnless(arg, bits) => {
-            vec![load_arg(*arg), jump(JMP_JSET, *bits, 1, 0), ret(RET_TRACE), ret(RET_ALLOW)]
+            // With AT_FDCWD it is the working directory that is meant.
+            let cwd = libc::AT_FDCWD.cast_unsigned();
+            vec![
+                load_arg(*arg),
+                jump(JMP_JSET, *bits, 1, 0),
+                ret(RET_TRACE),
+                load_arg(0),
+                jump(JMP_JEQ, cwd, 0, 1),
+                ret(RET_TRACE),
+                ret(RET_ALLOW),
+            ]
         }
         Action::StopIf(arg, bits) => {
             vec![load_arg(*arg), jump(JMP_JSET, *bits, 0, 1), ret(RET_TRACE), ret(RET_ALLOW)]

@@ -170,17 +170,20 @@ impl Tracee<'_> {
         os::pidfd_getfd(&pidfd, fd).map_err(|e| errno(&e))
     }
 
-    /// Whether an argument of an unknown call is a descriptor or a name of ours.
-    pub(crate) fn touches(&self, table: &Table<'_>, args: &[usize; 6]) -> bool {
+    /// What of ours is among the arguments of an unknown call, in words: a descriptor or a name.
+    pub(crate) fn touches(&self, table: &Table<'_>, args: &[usize; 6]) -> Option<String> {
         let armed = self.process.armed.lock().clone();
-        args.iter().any(|&arg| {
-            let fd = i32::try_from(arg).is_ok_and(|fd| {
+        args.iter().find_map(|&arg| {
+            let fd = i32::try_from(arg).ok().filter(|&fd| {
                 armed.knows(fd) && self.process.look(self.tid, fd, self.session) != FdClass::Plain
             });
-            fd || text(self.tid, arg).is_some_and(|text| {
-                let found = table.lookup(text.as_bytes());
-                found.is_some_and(|found| found.rule.kind != RuleKind::Passthrough)
-            })
+            let name = || {
+                text(self.tid, arg).filter(|text| {
+                    let found = table.lookup(text.as_bytes());
+                    found.is_some_and(|found| found.rule.kind != RuleKind::Passthrough)
+                })
+            };
+            fd.map(|fd| format!("descriptor {fd}")).or_else(name)
         })
     }
 

@@ -1,42 +1,12 @@
 //! Holes: calls that could touch a Parrot object and have no handler.
 //!
-//! A number without a row in the table stops when it is one of those listed here (they carry names
-//! or descriptors) or when it is newer than this program. If one of its arguments is a descriptor or
-//! a name of ours, it is reported, and by policy let through, refused or its program ended; else it
-//! passes.
+//! Every call of the kernels up to 6.18 has a row in the table. A newer number has none, and always
+//! stops. If one of its arguments is a descriptor or a name of ours, it is reported, and by policy
+//! let through, refused or its program ended; else it passes. Calls of other architectures are holes
+//! too: nobody can read their arguments, so they are refused, or fatal.
 
+use parrot_common::syscall::row;
 use std::fmt::Write as _;
-
-/// Numbers from here on were unknown when this was written: they always stop.
-pub(crate) const KNOWN_END: usize = 463;
-
-/// Calls without a handler that carry names or descriptors, none of them frequent.
-const CANDIDATES: &[i64] = &[
-    libc::SYS_uselib,
-    libc::SYS_acct,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_quotactl,
-    libc::SYS_io_submit,
-    libc::SYS_vmsplice,
-    libc::SYS_tee,
-    libc::SYS_recvmmsg,
-    libc::SYS_bind,
-    libc::SYS_connect,
-    libc::SYS_fanotify_mark,
-    libc::SYS_name_to_handle_at,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_open_tree,
-    libc::SYS_move_mount,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    libc::SYS_quotactl_fd,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_remap_file_pages,
-];
 
 /// What happens to a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -49,14 +19,9 @@ pub(crate) enum OnHole {
     Kill,
 }
 
-/// Whether a number below [`KNOWN_END`] is a candidate.
-pub(crate) fn may_touch(nr: usize) -> bool {
-    i64::try_from(nr).is_ok_and(|nr| CANDIDATES.contains(&nr))
-}
-
 /// The kernel's name of a call.
 pub(crate) fn name(nr: usize) -> String {
-    syscalls::Sysno::new(nr).map_or_else(|| format!("call {nr}"), |known| known.name().to_owned())
+    row(nr).map_or_else(|| format!("call {nr}"), |row| row.name.to_owned())
 }
 
 /// How many arguments are worth showing: those of the kernel's prototype, without what only memory

@@ -131,13 +131,19 @@ impl Program {
         if unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) } != 0 {
             return Failure { stage: Stage::Filter, errno: errno() };
         }
+        crate::signals::restore(mask);
+        self.become_program()
+    }
+
+    /// Directory and exec, without a filter; returns if one fails.
+    pub(crate) fn become_program(&self) -> Failure {
         if let Some(dir) = &self.directory {
             // SAFETY: a C string.
             if unsafe { libc::chdir(dir.as_ptr()) } != 0 {
-                return Failure { stage: Stage::Directory, errno: errno() };
+                let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+                return Failure { stage: Stage::Directory, errno };
             }
         }
-        crate::signals::restore(mask);
         Failure { stage: Stage::Exec, errno: self.exec() }
     }
 

@@ -17,19 +17,27 @@ pub(crate) fn ptrace(errno: i32) -> String {
     format!("cannot trace the program ({error}): {why}.\n{INSTEAD}")
 }
 
+/// Whether this process is a guest of another parrot-trace.
+pub(crate) fn nested() -> bool {
+    let Some(tracer) = Surroundings::look().tracer else { return false };
+    let name = fs::read_to_string(format!("/proc/{tracer}/comm")).unwrap_or_default();
+    name.trim() == "parrot-trace"
+}
+
 /// What the kernel tells about this process and its machine.
 #[derive(Debug, Default)]
-struct Surroundings {
+pub(crate) struct Surroundings {
     /// `/proc/sys/kernel/yama/ptrace_scope`.
-    yama: Option<u32>,
+    pub(crate) yama: Option<u32>,
     /// This process runs under a seccomp filter.
-    filtered: bool,
+    pub(crate) filtered: bool,
     /// Somebody traces this process.
-    tracer: Option<u32>,
+    pub(crate) tracer: Option<u32>,
 }
 
 impl Surroundings {
-    fn look() -> Self {
+    /// What there is to know.
+    pub(crate) fn look() -> Self {
         let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| {

@@ -43,9 +43,28 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Some(dir) => join(options, dir.as_os_str()),
         None => {
             start_log(options)?;
+            if refused::nested() {
+                return nested(options);
+            }
             own(options)
         }
     }
+}
+
+/// Inside another parrot-trace: its guests are traced already, and so will the program be if it is
+/// simply run; in that one's namespace, for there cannot be another.
+fn nested(options: &Options) -> Result<ExitCode> {
+    let inherited = std::env::var_os("PARROT_MOUNT_FILE");
+    let own_file = options.mount_file.as_ref().map(|path| path.as_os_str()) != inherited.as_deref();
+    if !options.mounts.is_empty() || own_file {
+        bail!(
+            "this process runs under another parrot-trace, which allows no mounts of one's own; give \
+             them to the outer one"
+        );
+    }
+    let failure = program(options)?.become_program();
+    let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+    Ok(ExitCode::from(attach::report(failure, &name)))
 }
 
 fn start_log(options: &Options) -> Result<()> {

@@ -227,15 +227,13 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         Outcome::Pass(Reason::Declared)
     }
 
-    /// Watching a remote name: no events would come, so programs that can poll are told to.
-    pub(crate) fn inotify_add_watch(&mut self, a: Args) -> Outcome {
-        let need = super::Need::look(None, 1, true);
-        self.on_path(a, need, |_, _, _, _| Err(Errno::ENOSPC.into()))
+    /// recvmmsg(2): as recvmsg(2), for each of the messages.
+    pub(crate) fn recvmmsg(&mut self, a: Args) -> Outcome {
+        Outcome::Watch(Watch::Received(a.raw(1)))
     }
 
-    /// A name that only a local object can have (mount, swap, sockets of the kernel's): refused
-    /// on remote ones.
-    pub(crate) fn local_only(&mut self, a: Args) -> Outcome {
-        self.on_path(a, super::Need::look(None, 0, true), |_, _, _, _| Err(Errno::EINVAL.into()))
+    /// pidfd_getfd(2): a descriptor of whatever class the other process has.
+    pub(crate) fn pidfd_getfd(&mut self, _: Args) -> Outcome {
+        Outcome::Watch(Watch::AnyFd)
     }
 }

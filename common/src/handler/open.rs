@@ -5,7 +5,7 @@ use super::{Args, Cx};
 use crate::errno::Errno;
 use crate::files::{Files, Name, Op, Request};
 use crate::guest::Guest;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Reason};
 use crate::resolve::shadow_path;
 use crate::shadow::Kind;
 
@@ -24,8 +24,10 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         self.do_open(a, Some(0), 1, a.int(2), a.uint(3))
     }
 
-    /// `struct open_how` is { u64 flags, mode, resolve }. The RESOLVE_* limits speak of local
-    /// mounts and links; on a remote name they cannot be kept, and so they are refused there.
+    /// `struct open_how` is { u64 flags, mode, resolve }. Of the RESOLVE_* limits, a remote name
+    /// keeps NO_MAGICLINKS by itself, and is never in the kernel's cache (CACHED: EAGAIN, so that
+    /// programs ask again without it). The others speak of the kernel's mounts and of links on the
+    /// way; they cannot be kept, and so they are refused there.
     pub(crate) fn openat2(&mut self, a: Args) -> Outcome {
         let mut how = [0; 24];
         if a.raw(3) < how.len() {
@@ -43,16 +45,36 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let (Ok(flags), Ok(mode)) = (i32::try_from(word(0)), u32::try_from(word(8))) else {
             return Outcome::Fail(Errno::EINVAL);
         };
-        if word(16) == 0 {
+        let resolve = word(16);
+        if resolve == 0 {
             return self.do_open(a, Some(0), 1, flags, mode);
         }
+        let refused = match resolve & !(libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_CACHED) {
+            0 if resolve & libc::RESOLVE_CACHED != 0 => Errno::EAGAIN,
+            0 => return self.open_no_magic(a, flags, mode),
+            _ => Errno::EXDEV,
+        };
         let need = Need {
             dirfd: Some(0),
             path: 1,
             follow: flags & libc::O_NOFOLLOW == 0,
             right: Right::Read,
         };
-        self.on_path(a, need, |_, _, _, _| Err(Errno::EXDEV.into()))
+        self.on_path(a, need, |_, _, _, _| Err(refused.into()))
+    }
+
+    /// Not through the links that lead to descriptors: what is ours by such a name is refused.
+    fn open_no_magic(&mut self, a: Args, flags: i32, mode: u32) -> Outcome {
+        let mut path = [0; 16];
+        // Longer names are cut: the beginning tells.
+        let start = match self.guest.read(a.raw(1), &mut path) {
+            Ok(len) => path.get(..len).unwrap_or_default(),
+            Err(errno) => return Outcome::Fail(errno),
+        };
+        if start.starts_with(b"/proc/") || start.starts_with(b"/dev/") {
+            return Outcome::Pass(Reason::Declared);
+        }
+        self.do_open(a, Some(0), 1, flags, mode)
     }
 
     fn do_open(
@@ -79,7 +101,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
                 Object::Name(name) => name,
                 // The kernel opens a complete shadow anew as it should.
                 Object::Shadow(_, Kind::Complete) => {
-                    return Ok(Outcome::Pass(crate::outcome::Reason::CompleteFd));
+                    return Ok(Outcome::Pass(Reason::CompleteFd));
                 }
                 Object::Shadow(id, _) => {
                     let len = shadow_path(files, id, &mut again)?;

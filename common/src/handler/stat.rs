@@ -76,9 +76,9 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         fd: i32,
         store: impl FnOnce(&mut G, &Attr) -> Result<(), Errno>,
     ) -> Outcome {
-        let class =
-            if fd == libc::AT_FDCWD { self.guest.cwd_class() } else { self.guest.fd_class(fd) };
-        let FdClass::Shadow { id, .. } = class else { return Outcome::Pass(Reason::PlainFd) };
+        let FdClass::Shadow { id, .. } = self.class_at(fd) else {
+            return Outcome::Pass(Reason::PlainFd);
+        };
         let result = self
             .files
             .attr(&Request::on(Op::FStat, id), &mut self.scratch.data)

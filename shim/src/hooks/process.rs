@@ -92,7 +92,7 @@ static CAUGHT: [u8; 512] = {
         let nr = TABLE[row].nr;
         if nr < 512 {
             kinds[nr] = match TABLE[row].policy {
-                Policy::Pass => PASS,
+                Policy::Pass(_) => PASS,
                 Policy::Fd(&[0], _) => ON_FD,
                 _ => ALWAYS,
             };

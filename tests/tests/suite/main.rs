@@ -5,6 +5,7 @@
 //! | `reading`, `writing`, `shells`, `archives` | the usual tools say and do what they do on a local directory |
 //! | `entries` | what libc opens, stats and lists by itself |
 //! | `languages`, `projects` | python, perl; git, gcc and make, sqlite3 |
+//! | `calls` | rows of the table that few programs call; calls that no row has |
 //! | `running` | programs, scripts and interpreters that lie on the remote side |
 //! | `descriptors` | an open file passes through fork, exec, dup and messages |
 //! | `zeros` | whatever call reads or copies: right bytes or an error, never zeros |
@@ -20,6 +21,7 @@
 #![cfg(test)]
 
 mod archives;
+mod calls;
 mod clients;
 mod descriptors;
 mod entries;

@@ -58,8 +58,9 @@ impl Engine {
             self.log_refused(tid, entry.nr);
         }
         let outcome = if entry.message == filter::FOREIGN {
-            self.tell_foreign(tid);
-            Outcome::Fail(Errno::ENOSYS)
+            self.foreign(tid)
+        } else if let Some(outcome) = self.own(tid, entry) {
+            outcome
         } else if self.rows.get(entry.nr).is_some_and(Option::is_some) {
             self.decide(&mut call, entry)
         } else {
@@ -173,7 +174,9 @@ impl Engine {
         let new = usize::try_from(result).ok().and_then(|fd| i32::try_from(fd).ok());
         let found = match (after.watch, new) {
             // A class that nobody could know beforehand is looked up.
-            (Some(Watch::NewFd(FdClass::Plain)), Some(fd)) => self.look_at(tid, &[fd]),
+            (Some(Watch::NewFd(FdClass::Plain) | Watch::AnyFd), Some(fd)) => {
+                self.look_at(tid, &[fd])
+            }
             (Some(Watch::NewFd(class)), Some(fd)) => vec![(fd, class)],
             (Some(Watch::Received(header)), Some(count)) => {
                 let several = i64::try_from(after.regs.nr()) == Ok(libc::SYS_recvmmsg);
@@ -254,42 +257,15 @@ impl Engine {
     /// A call that the table does not know.
     fn undeclared(&mut self, call: &mut Call, entry: Entry) -> Outcome {
         let Entry { nr, args, .. } = entry;
-        let [first, second, ..] = args;
         let tid = call.tid();
-        match i64::try_from(nr) {
-            Ok(libc::SYS_clone) => {
-                // A child that nobody traces could make no name call at all.
-                let untraced = libc::CLONE_UNTRACED.unsigned_abs() as usize;
-                let [_, rest @ ..] = args;
-                let [a, b, c, d, e] = rest;
-                return if first & untraced == 0 {
-                    Outcome::Pass(Reason::Declared)
-                } else {
-                    Outcome::Rewrite([first & !untraced, a, b, c, d, e])
-                };
-            }
-            Ok(libc::SYS_unshare | libc::SYS_setns) => {
-                if let Some(thread) = self.threads.get(&tid) {
-                    thread.process.own_root.store(true, Ordering::Relaxed);
-                }
-                return Outcome::Pass(Reason::Declared);
-            }
-            Ok(libc::SYS_sched_setaffinity | libc::SYS_sched_getaffinity) => {
-                self.follow.release();
-                return Outcome::Pass(Reason::Declared);
-            }
-            Ok(libc::SYS_recvmmsg) => return Outcome::Watch(Watch::Received(second)),
-            Ok(libc::SYS_pidfd_getfd) => return Outcome::Watch(Watch::NewFd(FdClass::Plain)),
-            _ => {}
-        }
         let table = self.plan.ns.table;
-        let ours = self.with_guest(call, |guest| guest.touches(&table, &args)).unwrap_or(false);
-        if !ours {
+        let ours = self.with_guest(call, |guest| guest.touches(&table, &args)).flatten();
+        let Some(ours) = ours else {
             log::line(Flag::Hole, tid, || format!("{} touches nothing of ours", holes::name(nr)));
             return Outcome::Pass(Reason::Unknown);
-        }
+        };
         let text = self.with_guest(call, |guest| guest.describe(nr, &args)).unwrap_or_default();
-        self.on_hole(tid, nr, &text)
+        self.on_hole(tid, nr, &format!("{text} on {ours}"))
     }
 
     /// A call of ours that nothing handles.

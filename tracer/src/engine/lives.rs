@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 pub(crate) struct Told {
     holes: HashSet<usize>,
     foreign: HashSet<i32>,
+    debuggers: HashSet<i32>,
     privilege: bool,
 }
 
@@ -24,6 +25,16 @@ impl Told {
     /// Whether this is the first hole by this call.
     pub(super) fn hole(&mut self, nr: usize) -> bool {
         self.holes.insert(nr)
+    }
+
+    /// Whether this is the process's first call of another architecture.
+    pub(super) fn foreign(&mut self, tgid: i32) -> bool {
+        self.foreign.insert(tgid)
+    }
+
+    /// Whether this process has not yet been told that it cannot trace.
+    pub(super) fn debugger(&mut self, tgid: i32) -> bool {
+        self.debuggers.insert(tgid)
     }
 }
 
@@ -145,19 +156,6 @@ impl Engine {
             for tgid in processes {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(tgid), signal);
             }
-        }
-    }
-
-    /// A call of another architecture.
-    pub(super) fn tell_foreign(&mut self, tid: i32) {
-        let Some(thread) = self.threads.get(&tid) else { return };
-        if self.told.foreign.insert(thread.process.tgid) {
-            self.stats.holes += 1;
-            log::tell(&format!(
-                "hole: {} (process {tid}) makes calls of another architecture (32-bit?), which Parrot \
-                 does not handle: refused",
-                program(tid)
-            ));
         }
     }
 

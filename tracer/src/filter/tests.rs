@@ -45,8 +45,9 @@ fn base_follows_the_policy_of_every_row() {
         let nr = u32::try_from(row.nr).unwrap();
         let got = run(&code, AUDIT_ARCH, nr, [0; 6]);
         let want = match row.policy {
+            _ if own_action(row.nr) == Some(Action::Stop) => RET_TRACE,
             Policy::Path | Policy::Always => RET_TRACE,
-            Policy::Fd(..) | Policy::Pass => RET_ALLOW,
+            Policy::Fd(..) | Policy::Pass(_) => RET_ALLOW,
             Policy::Refuse(errno) => RET_ERRNO | errno.0.unsigned_abs(),
         };
         assert_eq!(got, want, "{}", row.name);
@@ -57,6 +58,8 @@ fn base_follows_the_policy_of_every_row() {
 fn unknown_and_foreign_calls_stop() {
     let code = base(TABLE, false);
     assert_eq!(run(&code, AUDIT_ARCH, 9999, [0; 6]), RET_TRACE);
+    let newer = u32::try_from(parrot_common::syscall::NEWER).unwrap();
+    assert_eq!(run(&code, AUDIT_ARCH, newer, [0; 6]), RET_TRACE);
     assert_eq!(run(&code, 0x4000_0003, 5, [0; 6]), RET_TRACE | FOREIGN);
     assert_eq!(run(&code, AUDIT_ARCH, FOREIGN_BIT | 2, [0; 6]), RET_TRACE | FOREIGN);
     assert_eq!(run(&code, AUDIT_ARCH, u32::MAX, [0; 6]), RET_ALLOW);
@@ -69,6 +72,9 @@ fn fstat_in_disguise_does_not_stop() {
     let flags = |flags: i32| [3, 0, 0, u64::from(flags.unsigned_abs()), 0, 0];
     assert_eq!(run(&code, AUDIT_ARCH, nr, flags(libc::AT_EMPTY_PATH)), RET_ALLOW);
     assert_eq!(run(&code, AUDIT_ARCH, nr, flags(libc::AT_SYMLINK_NOFOLLOW)), RET_TRACE);
+    let cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
+    let cwd = [cwd, 0, 0, u64::from(libc::AT_EMPTY_PATH.unsigned_abs()), 0, 0];
+    assert_eq!(run(&code, AUDIT_ARCH, nr, cwd), RET_TRACE);
     let armed = descriptor(TABLE, Some(3), Level::Attributes);
     assert_eq!(run(&armed, AUDIT_ARCH, nr, flags(libc::AT_EMPTY_PATH)), RET_TRACE);
     assert_eq!(run(&armed, AUDIT_ARCH, nr, flags(0)), RET_ALLOW);
