@@ -9,11 +9,13 @@
 
 use crate::error::Result;
 use parrot_common::Attr;
+use settle::{Change, Settled};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod asking;
 pub mod chirp;
 pub mod local;
 pub mod settle;
@@ -200,6 +202,12 @@ pub trait Driver: Send + Sync + fmt::Debug {
     fn listxattr(&self, path: &[u8], follow: bool) -> Result<Vec<u8>>;
     /// Removes an attribute; ENODATA when missing.
     fn removexattr(&self, path: &[u8], name: &[u8], follow: bool) -> Result<()>;
+
+    /// Finds out what became of a change whose answer was lost, for whoever asks for it again.
+    ///
+    /// # Errors
+    /// The server cannot be asked now.
+    fn settle(&self, change: &Change<'_>) -> Result<Settled>;
 
     /// Requests sent, round trips waited for, bytes received and sent, connections made, since
     /// the start.

@@ -15,7 +15,7 @@ pub use cancel::{Cancel, cancellable};
 pub use log::{Log, Record};
 pub use retry::{OnTransient, Retry, RetryPolicy};
 
-use crate::driver::settle::Change;
+use crate::driver::settle::{Change, Settled};
 use crate::driver::{Capabilities, Counters, Driver, Entry, OpenFlags, RemoteFile, SetTime, Space};
 use crate::error::Result;
 use parrot_common::Attr;
@@ -214,6 +214,10 @@ impl<A: Around> Driver for Layered<A> {
     fn removexattr(&self, path: &[u8], name: &[u8], follow: bool) -> Result<()> {
         let change = Change::RemoveXattr { path, name, follow };
         self.change("removexattr", path, change, |inner| inner.removexattr(path, name, follow))
+    }
+
+    fn settle(&self, change: &Change<'_>) -> Result<Settled> {
+        self.inner.settle(change)
     }
 
     fn counters(&self) -> Counters {

@@ -23,24 +23,28 @@ mod file;
 mod link;
 mod login;
 mod pool;
+mod session;
 mod small;
 mod stat;
 mod stream;
 mod ticket;
 mod trouble;
 
-use crate::driver::settle::{Change, Settled, settle};
+use crate::driver::settle::{Before, Change, Settled, look_before, settle};
 use crate::driver::{
-    Capabilities, Config, Counters, Driver, DriverDef, Entry, OpenFlags, RemoteFile, SetTime, Space,
+    Capabilities, Config, Counters, Driver, DriverDef, Entry, OpenFlags, RemoteFile, SetTime,
+    Space, asking,
 };
 use crate::error::{Error, Kind, Result};
 use config::ChirpConfig;
 use file::{Bound, ChirpFile};
 use link::Link;
+use parking_lot::Mutex;
 use parrot_chirp::wire::path::decode_link_target;
 use parrot_chirp::wire::{Request, Word};
 use parrot_common::{Attr, Errno};
 use pool::{Conn, Pool, Repeat};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use trouble::Trouble;
@@ -63,6 +67,9 @@ const CAPABILITIES: Capabilities = Capabilities {
     list_attrs: true,
 };
 
+/// How many operations are remembered that may be asked for again.
+const BEFORE_MAX: usize = 256;
+
 /// The longest text of a symbolic link.
 const LINK_MAX: i64 = 4096;
 
@@ -72,7 +79,8 @@ const XATTR_MAX: usize = 1 << 20;
 fn connect(host: &str, config: &Config) -> Result<Arc<dyn Driver>> {
     let config = ChirpConfig::new(host, config)?;
     let server = config.server();
-    Ok(Arc::new(ChirpDriver { pool: Arc::new(Pool::new(config)), server }))
+    let pool = Arc::new(Pool::new(config));
+    Ok(Arc::new(ChirpDriver { pool, server, before: Mutex::default() }))
 }
 
 /// All files of one server.
@@ -80,6 +88,8 @@ fn connect(host: &str, config: &Config) -> Result<Arc<dyn Driver>> {
 struct ChirpDriver {
     pool: Arc<Pool>,
     server: String,
+    /// What was at names before operations that may be asked for again.
+    before: Mutex<VecDeque<(u64, Before)>>,
 }
 
 type Exchange<T> = std::result::Result<T, Trouble>;
@@ -119,7 +129,8 @@ impl ChirpDriver {
         change: &Change<'_>,
         request: &Request<'_>,
     ) -> Result<()> {
-        self.settled(operation, path, change, |_, link| link.ask(request).map(drop)).map(drop)
+        let work = |_: &Arc<Conn>, link: &mut Link| link.ask(request).map(drop);
+        self.settled(operation, path, (change, Before::Unknown), work).map(drop)
     }
 
     /// An exchange that must not be done twice. When its reply is lost, the server is looked at:
@@ -128,18 +139,45 @@ impl ChirpDriver {
         &self,
         operation: &'static str,
         path: &[u8],
-        change: &Change<'_>,
+        (change, before): (&Change<'_>, Before),
         mut work: impl FnMut(&Arc<Conn>, &mut Link) -> Exchange<T>,
     ) -> Result<Option<T>> {
         let mut result = self.pool.run(Repeat::Unsent, &mut work);
         if matches!(&result, Err(trouble) if trouble.is_lost()) {
-            match settle(self, change) {
+            match settle(self, change, before) {
                 Ok(Settled::Done) => return Ok(None),
                 Ok(Settled::NotDone) => result = self.pool.run(Repeat::Unsent, work),
                 Ok(Settled::Unknown) | Err(_) => {}
             }
         }
         result.map(Some).map_err(|trouble| self.error(trouble, operation, path))
+    }
+
+    /// What is at a name before a change whose answer may get lost, where only that will tell later
+    /// what became of it. A server with sessions says it by itself.
+    fn look_before(&self, path: &[u8]) -> Result<Before> {
+        if self.pool.has_sessions() {
+            return Ok(Before::Unknown);
+        }
+        let operation = asking::current();
+        if let Some(found) = self.known_before(operation) {
+            return Ok(found);
+        }
+        let found = look_before(self, path)?;
+        if operation != 0 {
+            let mut before = self.before.lock();
+            if before.len() >= BEFORE_MAX {
+                before.pop_front();
+            }
+            before.push_back((operation, found));
+        }
+        Ok(found)
+    }
+
+    /// What was seen when the operation was asked for first.
+    fn known_before(&self, operation: u64) -> Option<Before> {
+        let before = self.before.lock();
+        before.iter().find(|(of, _)| *of == operation).map(|(_, found)| *found)
     }
 
     /// A request for at most `limit` bytes.
@@ -173,9 +211,9 @@ impl Driver for ChirpDriver {
             Ok((Bound { conn: Arc::clone(conn), fd }, attr))
         };
         let opened = if flags.create && flags.exclusive {
-            self.settled("open", path, &Change::Create(path), work)?
+            self.settled("open", path, (&Change::Create(path), Before::Unknown), work)?
         } else {
-            let opened = self.pool.run(Repeat::Freely, work);
+            let opened = self.pool.run(Repeat::Opening, work);
             Some(opened.map_err(|trouble| self.error(trouble, "open", path))?)
         };
         let name = format!("{}{}", self.server, String::from_utf8_lossy(path));
@@ -202,7 +240,8 @@ impl Driver for ChirpDriver {
     }
 
     fn read_small(&self, path: &[u8], limit: u64) -> Result<(Attr, Option<Vec<u8>>)> {
-        self.read("open", path, |link| small::read_small(link, path, limit))
+        small::read_small(&self.pool, path, limit)
+            .map_err(|trouble| self.error(trouble, "open", path))
     }
 
     fn list(&self, path: &[u8]) -> Result<Vec<Entry>> {
@@ -222,7 +261,9 @@ impl Driver for ChirpDriver {
 
     fn mkdir(&self, path: &[u8], mode: u32) -> Result<()> {
         let request = Request::Mkdir { path: path.into(), mode };
-        let result = self.change("mkdir", path, &Change::Mkdir(path), &request);
+        let before = self.look_before(path)?;
+        let work = |_: &Arc<Conn>, link: &mut Link| link.ask(&request).map(drop);
+        let result = self.settled("mkdir", path, (&Change::Mkdir(path), before), work).map(drop);
         match result {
             // To a stock server a missing parent is one where nobody has rights; programs that
             // make missing parents wait for ENOENT.
@@ -259,7 +300,8 @@ impl Driver for ChirpDriver {
             };
             link.ask(&request).map(drop)
         };
-        self.settled("rename", from, &change, work).map(drop)
+        let before = self.look_before(from)?;
+        self.settled("rename", from, (&change, before), work).map(drop)
     }
 
     fn link(&self, from: &[u8], to: &[u8]) -> Result<()> {
@@ -339,7 +381,7 @@ impl Driver for ChirpDriver {
             return self.read("setxattr", path, set);
         }
         let change = Change::CreateXattr { path, name, value, follow };
-        self.settled("setxattr", path, &change, |_, link| set(link)).map(drop)
+        self.settled("setxattr", path, (&change, Before::Unknown), |_, link| set(link)).map(drop)
     }
 
     fn listxattr(&self, path: &[u8], follow: bool) -> Result<Vec<u8>> {
@@ -358,6 +400,11 @@ impl Driver for ChirpDriver {
             false => Request::Lremovexattr { path: at, name: word },
         };
         self.change("removexattr", path, &Change::RemoveXattr { path, name, follow }, &request)
+    }
+
+    fn settle(&self, change: &Change<'_>) -> Result<Settled> {
+        let before = self.known_before(asking::current());
+        settle(self, change, before.unwrap_or(Before::Unknown))
     }
 
     fn counters(&self) -> Counters {

@@ -6,6 +6,7 @@
 
 mod sys;
 
+use crate::driver::settle::{Before, Change, Settled, settle};
 use crate::driver::{
     Capabilities, Config, Counters, Driver, DriverDef, Entry, OpenFlags, RemoteFile, SetTime, Space,
 };
@@ -321,6 +322,10 @@ impl Driver for LocalDriver {
         self.run("removexattr", path, |_| {
             sys::removexattr(&c_string(path)?, &c_string(name)?, follow).map_err(errno_io)
         })
+    }
+
+    fn settle(&self, change: &Change<'_>) -> Result<Settled> {
+        settle(self, change, Before::Unknown)
     }
 
     fn counters(&self) -> Counters {

@@ -78,18 +78,37 @@ pub enum Settled {
     Unknown,
 }
 
-/// Looks at the server for the traces of a change.
+/// What was at the name that a change is about, before the change was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nobody has looked.
+    Unknown,
+    /// Nothing.
+    Nothing,
+    /// This: device and inode.
+    Known((u64, u64)),
+}
+
+/// Looks at the server for the traces of a change. `before` tells what was at the new directory's
+/// name, or at the name that was to be moved.
 ///
 /// # Errors
 /// The server cannot be asked now.
-pub fn settle(driver: &dyn Driver, change: &Change<'_>) -> Result<Settled> {
+pub fn settle(driver: &dyn Driver, change: &Change<'_>, before: Before) -> Result<Settled> {
     match *change {
+        Change::Mkdir(_) if matches!(before, Before::Known(_)) => Ok(Settled::NotDone),
         Change::Mkdir(path) => Ok(done_if(lstat(driver, path)?.is_some_and(|attr| attr.is_dir()))),
         Change::Remove(path) => Ok(done_if(lstat(driver, path)?.is_none())),
         Change::Rename { flags, .. } if flags & libc::RENAME_EXCHANGE != 0 => Ok(Settled::Unknown),
         Change::Rename { from, to, .. } => {
-            let gone = lstat(driver, from)?.is_none();
-            Ok(done_if(gone && lstat(driver, to)?.is_some()))
+            let [from, to] = [lstat(driver, from)?, lstat(driver, to)?]
+                .map(|attr| attr.map(|attr| (attr.dev, attr.ino)));
+            Ok(done_if(match before {
+                Before::Unknown => from.is_none() && to.is_some(),
+                Before::Nothing => false,
+                // Two names of one file stay as they are.
+                Before::Known(file) => to == Some(file) && from != Some(file),
+            }))
         }
         Change::Link { from, to } => {
             let same = match (lstat(driver, from)?, lstat(driver, to)?) {
@@ -123,6 +142,15 @@ pub fn settle(driver: &dyn Driver, change: &Change<'_>) -> Result<Settled> {
 
 const fn done_if(done: bool) -> Settled {
     if done { Settled::Done } else { Settled::NotDone }
+}
+
+/// What is at a name, for [`settle`].
+///
+/// # Errors
+/// The server cannot be asked now.
+pub fn look_before(driver: &dyn Driver, path: &[u8]) -> Result<Before> {
+    let found = lstat(driver, path)?;
+    Ok(found.map_or(Before::Nothing, |attr| Before::Known((attr.dev, attr.ino))))
 }
 
 /// The name's own attributes, `None` when there is no such name.

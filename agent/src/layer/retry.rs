@@ -2,7 +2,7 @@
 //!
 //! A transient failure is tried again, after pauses that grow from 50 ms to 5 s, until the deadline
 //! of the mount. What must not be done twice is looked for first, if the server may have done it
-//! ([`settle`]). Somebody is told when a wait lasts, and when it ends.
+//! ([`settle`](crate::driver::settle)). Somebody is told when a wait lasts, and when it ends.
 //!
 //! A deadline that passed is remembered for as long again (1 s to 10 s): a call that fails in that
 //! time is tried once and not waited for, and a server that says nothing is not even asked.
@@ -13,7 +13,8 @@
 use super::cancel::{Cancel, wait};
 use super::{Around, Op};
 use crate::driver::Driver;
-use crate::driver::settle::{Settled, settle};
+use crate::driver::asking::asking;
+use crate::driver::settle::Settled;
 use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
 use parrot_common::Errno;
@@ -212,6 +213,19 @@ impl Around for Retry {
         run: &mut dyn FnMut() -> Result<T>,
         done: fn() -> Option<T>,
     ) -> Result<T> {
+        asking(|| self.ask(inner, op, run, done))
+    }
+}
+
+impl Retry {
+    /// Asks as often as it takes.
+    fn ask<T>(
+        &self,
+        inner: &dyn Driver,
+        op: &Op<'_>,
+        run: &mut dyn FnMut() -> Result<T>,
+        done: fn() -> Option<T>,
+    ) -> Result<T> {
         let begin = Instant::now();
         let first = match judge(run()) {
             ControlFlow::Continue(error) => error,
@@ -225,7 +239,7 @@ impl Around for Retry {
         };
         self.persist((first, begin), |error| {
             if error.is_in_doubt() {
-                match settle(inner, change) {
+                match inner.settle(change) {
                     Ok(Settled::NotDone) => {}
                     Ok(Settled::Done) => {
                         if let Some(value) = done() {

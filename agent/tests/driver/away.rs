@@ -115,6 +115,8 @@ fn lost_replies_are_settled_by_looking() {
     let fake = Fake::new(vec![
         script(|peer| {
             peer.let_in();
+            peer.expect("lstat /dir");
+            peer.say("-3\n");
             peer.expect("mkdir /dir 493");
         }),
         script(move |peer| {
@@ -299,6 +301,8 @@ fn the_layer_does_nothing_twice() {
         script(|peer| {
             peer.let_in();
             // Made, and the answer is lost; so is the first look.
+            peer.expect("lstat /dir");
+            peer.say("-3\n");
             peer.expect("mkdir /dir 493");
         }),
         script(|peer| {

@@ -7,8 +7,8 @@
 use super::link::Link;
 use super::pool::{Conn, Pool, Repeat};
 use super::trouble::Trouble;
-use crate::driver::{OpenFlags, RemoteFile};
-use crate::error::{Kind, Result};
+use crate::driver::{OpenFlags, RemoteFile, asking};
+use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
 use parrot_chirp::wire::{self, Command, Request};
 use parrot_common::{Attr, Errno};
@@ -91,6 +91,8 @@ pub(super) struct ChirpFile {
     /// The size as last told: a shorter read ends there for sure.
     size: AtomicU64,
     bound: Mutex<Bound>,
+    /// Operations that are to be asked for again, and how many of their bytes are written.
+    progress: Mutex<Vec<(u64, usize)>>,
 }
 
 impl ChirpFile {
@@ -109,6 +111,22 @@ impl ChirpFile {
             identity: (attr.dev, attr.ino),
             size: AtomicU64::new(attr.size),
             bound: Mutex::new(bound),
+            progress: Mutex::default(),
+        }
+    }
+
+    /// How much of its data the present operation had written before it was asked for again.
+    fn progress_of_operation(&self) -> usize {
+        let progress = self.progress.lock();
+        progress.iter().find(|(of, _)| *of == asking::current()).map_or(0, |(_, done)| *done)
+    }
+
+    fn note_progress(&self, done: usize) {
+        let operation = asking::current();
+        let mut progress = self.progress.lock();
+        progress.retain(|(of, _)| *of != operation);
+        if done > 0 && operation != 0 {
+            progress.push((operation, done));
         }
     }
 
@@ -119,25 +137,17 @@ impl ChirpFile {
         repeat: Repeat,
         mut work: impl FnMut(&mut Link, i64) -> std::result::Result<T, Trouble>,
     ) -> Result<T> {
-        let repeatable = repeat == Repeat::Freely;
+        let repeatable = repeat != Repeat::Unsent;
         let mut attempt = || {
             let (conn, fd) = {
                 let bound = self.bound.lock();
                 (Arc::clone(&bound.conn), bound.fd)
             };
-            let result = conn.with(|link| {
-                link.check(!repeatable)?;
-                let result = work(link, fd);
-                link.unpush();
-                result
-            });
+            let result = conn.with(&self.pool, repeat, |link| work(link, fd));
             (conn, result)
         };
         let (conn, mut result) = attempt();
-        if conn.is_broken() {
-            self.pool.forget_broken();
-        }
-        if matches!(&result, Err(trouble) if trouble.again(repeatable)) {
+        if conn.is_broken() && matches!(&result, Err(trouble) if trouble.again(repeatable)) {
             result = self.open_again(&conn).and_then(|()| attempt().1);
         }
         result.map_err(|trouble| trouble.error(operation, self.name.clone()))
@@ -149,7 +159,7 @@ impl ChirpFile {
         if !Arc::ptr_eq(&bound.conn, old) {
             return Ok(());
         }
-        let opened = self.pool.run(Repeat::Freely, |conn, link| {
+        let opened = self.pool.run(Repeat::Opening, |conn, link| {
             let (fd, attr) = open(link, &self.path, self.flags, 0)?;
             if (attr.dev, attr.ino) != self.identity {
                 link.close(&[fd])?;
@@ -228,19 +238,22 @@ fn skip_reads(link: &mut Link, count: usize) -> std::result::Result<(), Trouble>
     Ok(())
 }
 
-/// Writes until all is written or a reply is short; tells how many bytes were written without a
-/// gap.
+/// Writes until all is written or a reply is short. `done` says how many bytes were written without
+/// a gap before, and counts those that are written now: should the exchange be run again, it begins
+/// there.
 fn write_pieces(
     link: &mut Link,
     fd: i64,
     data: &[u8],
     offset: u64,
-    window: usize,
-) -> std::result::Result<usize, Trouble> {
-    let mut written = Ok(0);
+    (done, window): (&mut usize, usize),
+) -> std::result::Result<(), Trouble> {
+    let mut written = Ok(());
+    let data = data.get(*done..).unwrap_or_default();
     let mut pieces = data.chunks(PIECE);
     let mut lengths = data.chunks(PIECE).map(<[u8]>::len);
-    let (mut at, mut waiting, mut whole) = (offset, 0, true);
+    let (mut at, mut waiting, mut whole) = (offset.saturating_add(wide(*done)), 0, true);
+    let before = *done;
     loop {
         while whole && waiting < window {
             let Some(piece) = pieces.next() else { break };
@@ -259,7 +272,7 @@ fn write_pieces(
             Ok(n) => usize::try_from(n).unwrap_or(usize::MAX),
             Err(Trouble::Answer(errno)) => {
                 // What came before the first gap counts; the error is for the rest.
-                written = if whole { Err(Trouble::Answer(errno)) } else { written };
+                written = if *done == before { Err(Trouble::Answer(errno)) } else { written };
                 whole = false;
                 continue;
             }
@@ -269,9 +282,12 @@ fn write_pieces(
             return link.nonsense("more was written than was sent");
         }
         if whole {
-            written = written.map(|all| all + n);
+            *done += n;
+            whole = n == length;
+            if whole {
+                link.commit();
+            }
         }
-        whole &= n == length;
     }
 }
 
@@ -297,17 +313,18 @@ impl RemoteFile for ChirpFile {
     fn pwrite(&self, data: &[u8], offset: u64) -> Result<()> {
         let append = self.flags.append;
         let (repeat, window) = if append { (Repeat::Unsent, 1) } else { (Repeat::Freely, WINDOW) };
-        let mut done = 0;
+        let mut done = self.progress_of_operation();
         while done < data.len() {
-            let rest = data.get(done..).unwrap_or_default();
-            let at = offset.saturating_add(wide(done));
-            let n = self.run("write", repeat, |link, fd| {
-                match write_pieces(link, fd, rest, at, window)? {
-                    0 => Err(Trouble::Answer(Errno::EIO)),
-                    n => Ok(n),
-                }
-            })?;
-            done += n;
+            let before = done;
+            let result = self.run("write", repeat, |link, fd| {
+                write_pieces(link, fd, data, offset, (&mut done, window))
+            });
+            let again = matches!(&result, Err(error) if error.is_transient());
+            self.note_progress(if again { done } else { 0 });
+            result?;
+            if done == before {
+                return Err(Error::remote(Errno::EIO, "write", self.name.clone()));
+            }
         }
         self.size.fetch_max(offset.saturating_add(wide(done)), Relaxed);
         Ok(())

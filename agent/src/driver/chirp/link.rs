@@ -8,8 +8,11 @@
 //! ```
 //!
 //! Closing a file is sent and not waited for: its reply is *owed*, and read before the next
-//! reply that somebody wants. After any [`Trouble::Broken`] the link is out of step and unusable.
+//! reply that somebody wants. After any [`Trouble::Broken`] the link is out of step and unusable,
+//! unless the server has a [session](super::session) for it: then it goes on with another
+//! connection.
 
+use super::session::Exchange;
 use super::stream::{Stream, Tally, add};
 use super::trouble::Trouble;
 use crate::error::Kind;
@@ -17,7 +20,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use parrot_chirp::wire::code::client_errno;
 use parrot_chirp::wire::{Command, Dialect, Reader, Request, Stat, send};
 use parrot_common::{Attr, Errno};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -29,23 +32,35 @@ const FRESH: Duration = Duration::from_secs(1);
 /// A logged-in connection. Whoever holds it alone may speak.
 #[derive(Debug)]
 pub(super) struct Link {
-    reader: Reader<Stream>,
+    pub(super) reader: Reader<Stream>,
     tally: Arc<Tally>,
     /// Requests not sent yet.
-    out: Vec<u8>,
+    pub(super) out: Vec<u8>,
+    /// How many they are.
+    unsent: u64,
     /// Whether something was sent since a reply was last waited for.
     asked: bool,
-    /// Replies to come that nobody waits for.
-    owed: usize,
+    /// Replies to `close` that are to come and that nobody waits for: number and descriptor.
+    pub(super) owed: VecDeque<(u64, i64)>,
+    /// The number that the next request to be pushed has, from 1 on.
+    pub(super) next: u64,
+    /// The number of the last request whose reply has come.
+    pub(super) answered: u64,
+    /// The key under which the server keeps what is open here, if it does.
+    pub(super) key: Option<String>,
+    /// Descriptors that nobody wants and that may be open.
+    pub(super) abandoned: Vec<i64>,
+    /// The present exchange.
+    pub(super) exchange: Exchange,
     /// Our open descriptors, to know which one the server will give next.
-    fds: BTreeSet<i64>,
+    pub(super) fds: BTreeSet<i64>,
     /// Whether the server gives the lowest free descriptor, as far as was seen.
-    orderly: bool,
+    pub(super) orderly: bool,
     /// Whether the server knows the extensions.
     pub(super) extended: bool,
     /// Out of step, or cut.
-    broken: bool,
-    used: Instant,
+    pub(super) broken: bool,
+    pub(super) used: Instant,
 }
 
 impl Link {
@@ -57,8 +72,14 @@ impl Link {
             reader,
             tally,
             out: Vec::with_capacity(4096),
+            unsent: 0,
             asked: false,
-            owed: 0,
+            owed: VecDeque::new(),
+            next: 1,
+            answered: 0,
+            key: None,
+            abandoned: Vec::new(),
+            exchange: Exchange::default(),
             fds: BTreeSet::new(),
             orderly: true,
             extended: false,
@@ -72,6 +93,7 @@ impl Link {
             Err(trouble) => return Err(trouble),
             Ok(_) => return Err(Trouble::protocol("success for a request that must fail")),
         };
+        link.begin_session()?;
         Ok(link)
     }
 
@@ -102,7 +124,10 @@ impl Link {
     pub(super) fn check(&mut self, certain: bool) -> Result<(), Trouble> {
         let now = Instant::now();
         let fresh = !certain && now.duration_since(self.used) < FRESH;
-        if !self.broken && (fresh || self.is_quiet()) && (self.owed > 0 || self.is_drained()) {
+        if !self.broken
+            && (fresh || self.is_quiet())
+            && (!self.owed.is_empty() || self.is_drained())
+        {
             self.used = now;
             return Ok(());
         }
@@ -141,10 +166,11 @@ impl Link {
                     _ => return false,
                 }
             }
-            if self.owed == 0 || self.reader.read_number().is_err() {
+            if self.owed.is_empty() || self.reader.read_number().is_err() {
                 return false;
             }
-            self.owed -= 1;
+            self.owed.pop_front();
+            self.answered += 1;
         }
     }
 
@@ -152,6 +178,9 @@ impl Link {
     pub(super) fn push(&mut self, request: &Request<'_>) -> Result<(), Trouble> {
         request.encode(Dialect::Percent, &mut self.out)?;
         add(&self.tally.requests, 1);
+        self.unsent += 1;
+        self.next += 1;
+        self.exchange.asked(request.command());
         Ok(())
     }
 
@@ -167,6 +196,7 @@ impl Link {
         let result = send(stream, &self.out, body);
         let sent = self.reader.get_ref().written > 0;
         self.out.clear();
+        self.unsent = 0;
         self.asked = true;
         self.judge(result.map_err(|error| Trouble::stream(&error, sent)))
     }
@@ -174,6 +204,7 @@ impl Link {
     /// Drops what was pushed and not sent.
     pub(super) fn unpush(&mut self) {
         self.out.clear();
+        self.next -= std::mem::take(&mut self.unsent);
     }
 
     /// The first line of the next reply: a count, or the server's error.
@@ -181,13 +212,15 @@ impl Link {
         if std::mem::take(&mut self.asked) {
             add(&self.tally.round_trips, 1);
         }
-        while self.owed > 0 {
+        while !self.owed.is_empty() {
             let result = self.reader.read_number();
             self.judge(result)?;
-            self.owed -= 1;
+            self.owed.pop_front();
+            self.answered += 1;
         }
         let result = self.reader.read_number();
         let number = self.judge(result)?;
+        self.answered += 1;
         if number < 0 {
             return Err(Trouble::Answer(Errno(client_errno(number, command))));
         }
@@ -269,6 +302,7 @@ impl Link {
 
     /// Notes a descriptor that the server gave.
     pub(super) fn opened(&mut self, fd: i64) {
+        self.exchange.opened(fd, self.orderly);
         if self.orderly && fd != self.next_fd() {
             self.orderly = false;
         }
@@ -276,7 +310,7 @@ impl Link {
     }
 
     /// The lowest descriptor that is not ours now.
-    fn next_fd(&self) -> i64 {
+    pub(super) fn next_fd(&self) -> i64 {
         let mut next = 0;
         for fd in &self.fds {
             if *fd != next {
@@ -307,8 +341,11 @@ impl Link {
 
     /// Notes that a `close` is on its way and its reply will be owed.
     pub(super) fn closed(&mut self, fd: i64) {
-        self.fds.remove(&fd);
-        self.owed += 1;
+        if self.fds.remove(&fd) {
+            self.exchange.closed(fd, self.orderly);
+        }
+        let before = u64::try_from(self.owed.len()).unwrap_or(0);
+        self.owed.push_back((self.answered + before + 1, fd));
     }
 }
 

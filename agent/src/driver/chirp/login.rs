@@ -4,7 +4,6 @@
 //! its own exchange. A server that lets us in ends with three lines: `yes`, method, subject.
 
 use super::config::{ChirpConfig, Method};
-use super::link::Link;
 use super::stream::{Stream, Tally, add};
 use super::ticket;
 use super::trouble::Trouble;
@@ -26,17 +25,16 @@ pub(super) fn connect(
     config: &ChirpConfig,
     tally: &Arc<Tally>,
     first: Option<Method>,
-) -> Result<(Link, Method), Trouble> {
+) -> Result<(Reader<Stream>, Method), Trouble> {
     let tcp = dial(config).map_err(not_sent)?;
     add(&tally.connections, 1);
     let mut reader = Reader::new(Stream::new(tcp, Arc::clone(tally)));
     let method = log_in(&mut reader, config, first).map_err(not_sent)?;
-    let link = Link::new(reader).map_err(not_sent)?;
-    Ok((link, method))
+    Ok((reader, method))
 }
 
 /// Whatever goes wrong before the first request, that request was not sent.
-fn not_sent(trouble: Trouble) -> Trouble {
+pub(super) fn not_sent(trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Broken { kind, cause, .. } => Trouble::Broken { kind, sent: false, cause },
         other => other,

@@ -3,20 +3,23 @@
 //! A connection carries one exchange at a time. An exchange takes a connection that nobody uses;
 //! if there is none, a new one is made, up to the configured number; then it waits for the
 //! connection that the fewest are waiting for. A file belongs to the connection it was opened on
-//! and waits for that one.
+//! and waits for that one. A connection that is *down* has broken, and [goes on](super::session)
+//! when it is used next; one that is *broken* is of no more use.
 //!
 //! Lock order: the list of connections, never held while anything waits for the network; then the
 //! link of one connection; then its list of files to close.
 
 use super::config::{ChirpConfig, Method};
 use super::link::Link;
-use super::login::connect;
+use super::login::{connect, not_sent};
+use super::session::Revived;
 use super::stream::Tally;
 use super::trouble::Trouble;
+use crate::driver::asking;
 use crate::error::Kind;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 /// A connection that several files and exchanges share.
 #[derive(Debug)]
@@ -25,6 +28,9 @@ pub(super) struct Conn {
     /// Exchanges that have it or wait for it.
     users: AtomicUsize,
     broken: AtomicBool,
+    down: AtomicBool,
+    /// The operation whose exchange broke off here; 0 is none.
+    unfinished: AtomicU64,
     /// Descriptors to close as soon as nobody speaks.
     closing: Mutex<Vec<i64>>,
 }
@@ -35,30 +41,60 @@ impl Conn {
             link: Mutex::new(link),
             users: AtomicUsize::new(1),
             broken: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+            unfinished: AtomicU64::new(0),
             closing: Mutex::new(Vec::new()),
         })
     }
 
-    /// Speaks alone. The caller is counted as a user already.
-    fn speak<T>(&self, work: impl FnOnce(&mut Link) -> T) -> T {
+    /// Runs an exchange, alone. The caller is counted as a user already.
+    fn speak<T>(
+        &self,
+        pool: &Pool,
+        repeat: Repeat,
+        work: impl FnMut(&mut Link) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let mut link = self.link.lock();
-        let result = work(&mut link);
-        self.broken.store(link.is_broken(), SeqCst);
+        let result = pool.exchange(&mut link, repeat, work);
+        self.note(&link);
         drop(link);
         self.users.fetch_sub(1, SeqCst);
         self.close_pending();
+        if matches!(result, Err(Trouble::Broken { .. })) {
+            pool.forget_broken();
+        }
         result
     }
 
-    /// Speaks alone, for a file of this connection.
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Link) -> T) -> T {
+    /// Runs an exchange, alone, for a file of this connection.
+    pub(super) fn with<T>(
+        &self,
+        pool: &Pool,
+        repeat: Repeat,
+        work: impl FnMut(&mut Link) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         self.users.fetch_add(1, SeqCst);
-        self.speak(work)
+        self.speak(pool, repeat, work)
+    }
+
+    fn note(&self, link: &Link) {
+        self.broken.store(link.is_broken() && !link.can_go_on(), SeqCst);
+        self.down.store(link.is_broken(), SeqCst);
+        self.unfinished.store(link.exchange.unfinished.unwrap_or(0), SeqCst);
     }
 
     /// Whether the connection is known to be of no more use.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(SeqCst)
+    }
+
+    /// Whether the present thread's operation broke off here, and goes on here when it is asked for
+    /// again.
+    fn is_awaited(&self) -> bool {
+        match asking::current() {
+            0 => false,
+            operation => self.unfinished.load(SeqCst) == operation,
+        }
     }
 
     /// Closes a descriptor now, or when whoever speaks has finished.
@@ -71,13 +107,23 @@ impl Conn {
     fn close_pending(&self) {
         while !self.closing.lock().is_empty() {
             let Some(mut link) = self.link.try_lock() else { return };
+            if link.is_broken() && link.can_go_on() {
+                return;
+            }
             let fds = std::mem::take(&mut *self.closing.lock());
             if !link.is_broken() {
                 // A failure is found by whoever speaks next.
                 let _ = link.close(&fds);
-                self.broken.store(link.is_broken(), SeqCst);
+                link.begin();
+                self.note(&link);
             }
         }
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.link.get_mut().say_goodbye();
     }
 }
 
@@ -86,6 +132,8 @@ impl Conn {
 pub(super) enum Repeat {
     /// Twice is the same as once.
     Freely,
+    /// As `Freely`, but it opens a file, which would stay open a second time.
+    Opening,
     /// Only if it certainly did not reach the server.
     Unsent,
 }
@@ -103,6 +151,7 @@ pub(super) struct Pool {
     /// The login method that worked.
     method: Mutex<Option<Method>>,
     extended: AtomicBool,
+    sessions: AtomicBool,
 }
 
 impl Pool {
@@ -116,12 +165,18 @@ impl Pool {
             made: Condvar::new(),
             method: Mutex::default(),
             extended: AtomicBool::new(false),
+            sessions: AtomicBool::new(false),
         }
     }
 
     /// Whether the server, as last met, knows the extensions.
     pub(super) fn is_extended(&self) -> bool {
         self.extended.load(SeqCst)
+    }
+
+    /// Whether the server, as last met, keeps sessions.
+    pub(super) fn has_sessions(&self) -> bool {
+        self.sessions.load(SeqCst)
     }
 
     /// Runs an exchange on some connection, and once more on a new one if that was lost and
@@ -131,31 +186,93 @@ impl Pool {
         repeat: Repeat,
         mut work: impl FnMut(&Arc<Conn>, &mut Link) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let repeatable = repeat == Repeat::Freely;
-        let mut run = |conn: Arc<Conn>| {
-            let result = conn.speak(|link| {
-                link.check(!repeatable)?;
-                let result = work(&conn, link);
-                link.unpush();
-                result
-            });
-            if conn.is_broken() {
-                self.forget_broken();
-            }
-            result
-        };
-        match run(self.take()?) {
-            Err(trouble) if trouble.again(repeatable) => run(self.make()?),
+        let repeatable = repeat != Repeat::Unsent;
+        let mut run = |conn: &Arc<Conn>| conn.speak(self, repeat, |link| work(conn, link));
+        let conn = self.take(repeat)?;
+        match run(&conn) {
+            Err(trouble) if trouble.again(repeatable) && !conn.is_awaited() => run(&self.make()?),
             result => result,
         }
     }
 
+    /// Runs an exchange on a link; once more under the same numbers if the link broke and goes on.
+    fn exchange<T>(
+        &self,
+        link: &mut Link,
+        repeat: Repeat,
+        mut work: impl FnMut(&mut Link) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let operation = asking::current();
+        let once = repeat == Repeat::Unsent;
+        // What may be done twice at no cost is not worth being taken up.
+        let stays = operation != 0 && repeat != Repeat::Freely;
+        let taken_up = stays && link.exchange.unfinished == Some(operation);
+        if !taken_up {
+            link.exchange.unfinished = None;
+        }
+        if let Err(trouble) = link.check(once) {
+            if !link.can_go_on() {
+                return Err(trouble);
+            }
+            if self.revive(link, operation)? == Revived::Lost {
+                return Err(forgotten(taken_up));
+            }
+        }
+        if !taken_up {
+            link.begin();
+        }
+        let mut again = true;
+        loop {
+            let result = work(link);
+            link.unpush();
+            let Err(Trouble::Broken { kind, .. }) = &result else {
+                link.begin();
+                return result;
+            };
+            if *kind == Kind::Protocol {
+                link.key = None;
+            }
+            if !link.can_go_on() {
+                return result;
+            }
+            link.exchange.unfinished = Some(operation);
+            let mut away = None;
+            if *kind == Kind::Disconnected && std::mem::take(&mut again) {
+                match self.revive(link, operation) {
+                    Ok(Revived::GoesOn) => continue,
+                    Ok(Revived::Lost) => return result,
+                    Err(trouble) => away = Some(trouble),
+                }
+            }
+            if stays {
+                // The same operation will be asked for again, and go on here.
+                return away.map_or(result, Err).map_err(not_sent);
+            }
+            link.exchange.unfinished = None;
+            return match away {
+                Some(trouble) if !once => Err(trouble),
+                _ => result,
+            };
+        }
+    }
+
+    /// Has a link go on with a new connection.
+    fn revive(&self, link: &mut Link, operation: u64) -> Result<Revived, Trouble> {
+        let first = *self.method.lock();
+        let (reader, method) = connect(&self.config, &self.tally, first)?;
+        *self.method.lock() = Some(method);
+        link.go_on(reader, operation).map_err(not_sent)
+    }
+
     /// A connection, counted as used.
-    fn take(&self) -> Result<Arc<Conn>, Trouble> {
+    fn take(&self, repeat: Repeat) -> Result<Arc<Conn>, Trouble> {
         let mut conns = self.conns.lock();
         loop {
             let usable = || conns.iter().filter(|conn| !conn.is_broken());
-            let idle = usable().find(|conn| conn.users.load(SeqCst) == 0);
+            let unused = || usable().filter(|conn| conn.users.load(SeqCst) == 0);
+            let awaited = usable().find(|conn| repeat != Repeat::Freely && conn.is_awaited());
+            let fine = || unused().find(|conn| !conn.down.load(SeqCst));
+            let idle = awaited.or_else(fine).or_else(|| unused().next());
             let making = self.making.load(SeqCst);
             let full = usable().count() + making >= self.config.connections;
             let least = || usable().min_by_key(|conn| conn.users.load(SeqCst));
@@ -182,9 +299,11 @@ impl Pool {
     /// A new connection, counted as used.
     fn make(&self) -> Result<Arc<Conn>, Trouble> {
         let first = *self.method.lock();
-        let (link, method) = connect(&self.config, &self.tally, first)?;
+        let (reader, method) = connect(&self.config, &self.tally, first)?;
         *self.method.lock() = Some(method);
+        let link = Link::new(reader).map_err(not_sent)?;
         self.extended.store(link.extended, SeqCst);
+        self.sessions.store(link.can_go_on(), SeqCst);
         let conn = Conn::new(link);
         self.conns.lock().push(Arc::clone(&conn));
         Ok(conn)
@@ -198,7 +317,10 @@ impl Pool {
                 && link.is_gone()
             {
                 link.cut();
-                conn.broken.store(true, SeqCst);
+                if !link.is_worth_going_on() && conn.closing.lock().is_empty() {
+                    link.key = None;
+                }
+                conn.note(&link);
             }
             !conn.is_broken()
         });
@@ -208,4 +330,10 @@ impl Pool {
     pub(super) fn unsupported(cause: &'static str) -> Trouble {
         Trouble::Other(Kind::Unsupported, cause.into())
     }
+}
+
+/// The server has ended the session of a link; `sent` as in [`Trouble::Broken`].
+fn forgotten(sent: bool) -> Trouble {
+    let cause = "the server knows our session no longer".into();
+    Trouble::Broken { kind: Kind::Disconnected, sent, cause }
 }

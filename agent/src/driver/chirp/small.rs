@@ -7,6 +7,7 @@
 
 use super::file::open_request;
 use super::link::Link;
+use super::pool::{Pool, Repeat};
 use super::trouble::Trouble;
 use crate::driver::OpenFlags;
 use parrot_chirp::wire::{Command, MAX_TRANSFER, Request};
@@ -18,9 +19,9 @@ const EAGER: usize = 64 << 10;
 /// How often a file that changes while it is read is tried again.
 const TRIES: usize = 3;
 
-/// Attributes, and the content if it has at most `limit` bytes.
+/// Attributes, and the content if it has at most `limit` bytes. Each try is an exchange of its own.
 pub(super) fn read_small(
-    link: &mut Link,
+    pool: &Pool,
     path: &[u8],
     limit: u64,
 ) -> Result<(Attr, Option<Vec<u8>>), Trouble> {
@@ -28,7 +29,7 @@ pub(super) fn read_small(
     let mut want = limit.min(EAGER);
     let mut tries = 0;
     loop {
-        let (attr, data) = exchange(link, path, want)?;
+        let (attr, data) = pool.run(Repeat::Opening, |_, link| exchange(link, path, want))?;
         if attr.is_dir() {
             return Err(Trouble::Answer(Errno::EISDIR));
         }
@@ -54,8 +55,10 @@ fn exchange(link: &mut Link, path: &[u8], want: usize) -> Result<Exchange, Troub
     let flags = OpenFlags { read: true, ..OpenFlags::default() };
     let open = open_request(link.extended, path, flags, 0);
     link.push(&open)?;
+    // What was read by a long request is kept by no log, and could not be read again after a close.
+    let together = want <= EAGER || !link.can_go_on();
     if let Some(fd) = guess {
-        push_read_and_close(link, fd, want)?;
+        push_read(link, fd, want, together)?;
     }
     link.flush(&[])?;
     let opened = match link.number(open.command()) {
@@ -67,33 +70,42 @@ fn exchange(link: &mut Link, path: &[u8], want: usize) -> Result<Exchange, Troub
         link.opened(fd);
     }
     let guessed = match guess {
-        Some(fd) => Some(take_read(link, fd, want)?),
+        Some(_) => Some(take_read(link, want)?),
         None => None,
     };
-    let (fd, attr) = opened.map_err(Trouble::Answer)?;
-    match guessed {
-        Some(data) if guess == Some(fd) => Ok((attr, data)),
-        _ => {
-            push_read_and_close(link, fd, want)?;
-            link.flush(&[])?;
-            Ok((attr, take_read(link, fd, want)?))
-        }
+    if let Some(fd) = guess.filter(|_| together) {
+        link.closed(fd);
     }
+    let (fd, attr) = opened.map_err(Trouble::Answer)?;
+    let data = match guessed {
+        Some(data) if guess == Some(fd) => data,
+        _ => {
+            push_read(link, fd, want, together)?;
+            link.flush(&[])?;
+            let data = take_read(link, want)?;
+            if together {
+                link.closed(fd);
+            }
+            data
+        }
+    };
+    if !together {
+        link.close(&[fd])?;
+    }
+    Ok((attr, data))
 }
 
-fn push_read_and_close(link: &mut Link, fd: i64, want: usize) -> Result<(), Trouble> {
+fn push_read(link: &mut Link, fd: i64, want: usize, close: bool) -> Result<(), Trouble> {
     let length = i64::try_from(want).unwrap_or(i64::MAX);
     link.push(&Request::Pread { fd, length, offset: 0 })?;
-    link.push(&Request::Close { fd })
+    if close { link.push(&Request::Close { fd }) } else { Ok(()) }
 }
 
-/// The reply to the `pread`; that of the `close` stays owed.
-fn take_read(link: &mut Link, fd: i64, want: usize) -> Result<Result<Vec<u8>, Errno>, Trouble> {
-    let data = match link.number(Command::Pread) {
-        Ok(n) => Ok(link.data(n, want)?),
-        Err(Trouble::Answer(errno)) => Err(errno),
-        Err(trouble) => return Err(trouble),
-    };
-    link.closed(fd);
-    Ok(data)
+/// The reply to the `pread`.
+fn take_read(link: &mut Link, want: usize) -> Result<Result<Vec<u8>, Errno>, Trouble> {
+    match link.number(Command::Pread) {
+        Ok(n) => Ok(Ok(link.data(n, want)?)),
+        Err(Trouble::Answer(errno)) => Ok(Err(errno)),
+        Err(trouble) => Err(trouble),
+    }
 }
