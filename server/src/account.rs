@@ -2,8 +2,12 @@
 
 use std::ffi::CString;
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, bail};
 use nix::unistd::{Gid, Uid, User};
+
+use crate::options::Options;
 
 /// The name of an account; its number where it has no name.
 pub(crate) fn name_of(uid: u32) -> String {
@@ -11,6 +15,50 @@ pub(crate) fn name_of(uid: u32) -> String {
         Ok(Some(user)) => user.name,
         _ => uid.to_string(),
     }
+}
+
+/// Where accounts are looked up: the host's own way, or a file of the form of `passwd(5)`.
+#[derive(Debug)]
+pub(crate) struct Accounts(Option<PathBuf>);
+
+impl Accounts {
+    /// Checks that the file can be read.
+    pub(crate) fn new(file: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(file) = file {
+            std::fs::File::open(file)
+                .with_context(|| format!("cannot read accounts from {}", file.display()))?;
+        }
+        Ok(Self(file.map(Path::to_owned)))
+    }
+
+    /// The name of an account; `None` if the file names none with this number. Without a file an
+    /// account without a name has its number for one.
+    pub(crate) fn name_of(&self, uid: u32) -> Option<String> {
+        let Some(file) = &self.0 else { return Some(name_of(uid)) };
+        let text = std::fs::read_to_string(file).ok()?;
+        text.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(uid) && !name.is_empty()).then(|| name.to_owned())
+        })
+    }
+}
+
+/// Ends with the parent process and leaves no core file, where that was asked for.
+pub(crate) fn bind_to_parent(options: &Options) -> anyhow::Result<()> {
+    if options.access.no_core_dump {
+        use nix::sys::resource::{Resource, setrlimit};
+        setrlimit(Resource::RLIMIT_CORE, 0, 0).context("cannot forbid core files")?;
+    }
+    if options.access.parent_death {
+        if options.background {
+            bail!("-E and -b contradict each other: a server in the background has no parent");
+        }
+        let signal = Some(rustix::process::Signal::TERM);
+        rustix::process::set_parent_process_death_signal(signal)
+            .context("cannot be bound to the parent process")?;
+    }
+    Ok(())
 }
 
 /// Tells whether the server still has root's powers.

@@ -13,6 +13,7 @@ pub(crate) mod store;
 pub(crate) use rights::Rights;
 pub(crate) use store::AclStore;
 
+use crate::group::{self, Groups};
 use crate::wire::number::words;
 
 /// The name of the file that holds a directory's list.
@@ -57,6 +58,16 @@ impl Acl {
     pub(crate) fn rights_of(&self, subject: &[u8]) -> Rights {
         let matching = self.entries.iter().filter(|(pattern, _)| matches(pattern, subject));
         matching.fold(Rights::NONE, |all, (_, rights)| all.with(*rights))
+    }
+
+    /// The rights of all entries that match a subject, or name a group that it is a member of.
+    pub(crate) fn rights_with(&self, subject: &[u8], groups: &Groups) -> Rights {
+        let own = self.rights_of(subject);
+        let of_groups = self.entries.iter().filter(|(entry, _)| entry.starts_with(group::PREFIX));
+        // A group is asked only if it could make a difference.
+        of_groups.fold(own, |all, (entry, rights)| {
+            if all.has(*rights) || !groups.has(entry, subject) { all } else { all.with(*rights) }
+        })
     }
 
     /// Sets the rights of one entry; no rights remove it.

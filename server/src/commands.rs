@@ -8,7 +8,7 @@
 use crate::acl::Rights;
 use crate::failure::Outcome;
 use crate::handler::{
-    attributes, data, directory, file, identity, names, resume, ticket, whole, xattr,
+    attributes, data, directory, file, identity, names, resume, strided, ticket, whole, xattr,
 };
 use crate::session::Session;
 use crate::store::Follow::{No, Yes};
@@ -37,7 +37,7 @@ commands! {
     Pread { fd, length, offset } NONE => data.pread(fd, length, offset);
     Pwrite { fd, length, offset } NONE => data.pwrite(fd, length, offset);
     Sread { fd, length, stride_length, stride_skip, offset } NONE
-        => data.sread(fd, length, (stride_length, stride_skip), offset);
+        => strided.sread(fd, length, (stride_length, stride_skip), offset);
     Swrite { fd, length, stride_length, stride_skip, offset } NONE
         => data.swrite(fd, length, (stride_length, stride_skip), offset);
     Fstat { fd } NONE => file.fstat(fd, false);

@@ -10,6 +10,7 @@ pub(crate) mod file;
 pub(crate) mod identity;
 pub(crate) mod names;
 pub(crate) mod resume;
+pub(crate) mod strided;
 pub(crate) mod ticket;
 pub(crate) mod whole;
 pub(crate) mod xattr;

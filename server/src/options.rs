@@ -1,10 +1,16 @@
 //! The command line.
 
+mod access;
+mod catalog;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+
+pub use access::Access;
+pub use catalog::Catalog;
 
 use crate::auth::Method;
 use crate::wire::DEFAULT_PORT;
@@ -85,19 +91,20 @@ pub struct Options {
     /// How long to wait for a challenge file
     #[arg(short = 'z', long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub unix_timeout: Duration,
-    /// Catalog server to report to; only `-` (none) is supported
-    #[arg(short = 'u', long, value_name = "HOST", default_value = "-", hide_default_value = true)]
-    pub advertise: String,
-    /// Name of the owner, for the catalog
-    #[arg(short = 'w', long, value_name = "NAME")]
-    pub owner: Option<String>,
+    /// Who may, and how much
+    #[command(flatten)]
+    pub access: Access,
+    /// What the world hears of the server
+    #[command(flatten)]
+    pub catalog: Catalog,
     /// Go to the background once the server listens
     #[arg(short = 'b', long)]
     pub background: bool,
     /// Write the process id to this file
     #[arg(short = 'B', long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Report what happens: chirp (requests), auth (logins), tcp (connections), all
+    /// Report what happens: chirp (requests), auth (logins), tcp (connections),
+    /// stats (figures), catalog, all
     #[arg(short, long, value_name = "FLAG")]
     pub debug: Vec<String>,
     /// Append the reports to this file [default: standard error]

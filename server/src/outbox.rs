@@ -26,6 +26,8 @@ const KEEP: usize = 2 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     buffer: Vec<u8>,
+    /// Bytes of data that were put in since [`Outbox::take_data`].
+    data: u64,
     /// Bytes sent until now.
     sent: u64,
 }
@@ -48,6 +50,7 @@ impl Outbox {
 
     /// A reply of a length and that many bytes.
     pub(crate) fn data(&mut self, data: &[u8]) {
+        self.data += u64::try_from(data.len()).unwrap_or(0);
         self.number(i64::try_from(data.len()).unwrap_or(i64::MAX));
         self.buffer.extend_from_slice(data);
     }
@@ -68,12 +71,36 @@ impl Outbox {
             return Err(error);
         }
         let got = self.buffer.len() - header;
+        self.data += u64::try_from(got).unwrap_or(0);
         if got != length {
             let mut right = Vec::with_capacity(20);
             number::push_line(&mut right, i64::try_from(got).unwrap_or(i64::MAX));
             self.buffer.splice(start..header, right);
         }
         Ok(())
+    }
+
+    /// A part of the data of a reply whose length has been put in.
+    pub(crate) fn more_data(&mut self, data: &[u8]) {
+        self.data += u64::try_from(data.len()).unwrap_or(0);
+        self.buffer.extend_from_slice(data);
+    }
+
+    /// Tells whether this much waits to be sent.
+    pub(crate) fn holds(&self, most: usize) -> bool {
+        self.buffer.len() >= most
+    }
+
+    /// How many bytes of data were put in since this was asked last.
+    pub(crate) const fn take_data(&mut self) -> u64 {
+        std::mem::replace(&mut self.data, 0)
+    }
+
+    /// Gives an empty buffer back that is larger than this.
+    pub(crate) fn shrink(&mut self, most: usize) {
+        if self.buffer.is_empty() && self.buffer.capacity() > most {
+            self.buffer = Vec::new();
+        }
     }
 
     /// Where the next reply will begin; see [`Outbox::undo`].

@@ -14,11 +14,18 @@ pub(crate) enum Subject {
     Chirp,
     Auth,
     Tcp,
+    Stats,
+    Catalog,
 }
 
 impl Subject {
-    const ALL: [(&'static str, Self); 3] =
-        [("chirp", Self::Chirp), ("auth", Self::Auth), ("tcp", Self::Tcp)];
+    const ALL: [(&'static str, Self); 5] = [
+        ("chirp", Self::Chirp),
+        ("auth", Self::Auth),
+        ("tcp", Self::Tcp),
+        ("stats", Self::Stats),
+        ("catalog", Self::Catalog),
+    ];
 }
 
 /// Where reports go, and which are wanted.
@@ -41,7 +48,7 @@ impl Reports {
             wanted.extend(known.map(|(_, subject)| *subject));
             // Flags of the stock server that mean nothing here are accepted.
             if wanted.len() == before && !flag.chars().all(|c| c.is_ascii_alphanumeric()) {
-                anyhow::bail!("-d {flag}: the flags are chirp, auth, tcp, all");
+                anyhow::bail!("-d {flag}: the flags are chirp, auth, tcp, stats, catalog, all");
             }
         }
         let file = match &options.debug_file {

@@ -4,27 +4,29 @@
 //! SIGINT the connections are shut down, so that each thread cleans up behind itself, and the
 //! server ends when they have or after a short grace.
 
-use std::collections::HashMap;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
+use crate::account::Accounts;
 use crate::acl::{ACL_FILE, Acl, AclStore, Rights};
+use crate::catalog::Catalog;
+use crate::clients::{self, Clients};
+use crate::group::Groups;
 use crate::options::Options;
 use crate::report::{Reports, Subject};
 use crate::resume::{self, Parking};
 use crate::space::Space;
+use crate::stats::Statistics;
 use crate::store::Export;
 use crate::ticket::TicketStore;
 use crate::{account, housekeeping, session};
@@ -38,6 +40,8 @@ const BREATHER: Duration = Duration::from_millis(50);
 /// How many bytes of answers parked sessions may keep.
 const PARKED_BYTES: usize = 64 << 20;
 
+pub(crate) use crate::clients::Stream;
+
 /// What all clients share.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -48,51 +52,11 @@ pub(crate) struct Service {
     pub(crate) tickets: TicketStore,
     pub(crate) reports: Reports,
     pub(crate) parking: Arc<Parking>,
-    clients: Mutex<HashMap<u64, Stream>>,
-    left: Condvar,
-}
-
-/// A client's connection, which the main thread can shut down.
-#[derive(Clone, Debug)]
-pub(crate) struct Stream(Arc<TcpStream>);
-
-impl Stream {
-    /// Wraps a connection.
-    pub(crate) fn of(stream: TcpStream) -> Self {
-        Self(Arc::new(stream))
-    }
-
-    /// How long to wait for the peer, in either direction.
-    pub(crate) fn set_patience(&self, time: Duration) -> io::Result<()> {
-        self.0.set_read_timeout(Some(time))
-    }
-
-    /// Ends the connection, whoever reads or writes.
-    pub(crate) fn hang_up(&self) {
-        // The peer may be gone already.
-        let _ = self.0.shutdown(Shutdown::Both);
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        (&*self.0).read(into)
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.0).write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) groups: Groups,
+    pub(crate) stats: Statistics,
+    pub(crate) catalog: Catalog,
+    pub(crate) accounts: Accounts,
 }
 
 impl Service {
@@ -112,9 +76,8 @@ impl Service {
 /// # Errors
 /// The server cannot start, or cannot go on.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    if options.advertise != "-" {
-        bail!("-u {}: reporting to a catalog is not supported; use -u -", options.advertise);
-    }
+    account::bind_to_parent(&options)?;
+    let accounts = Accounts::new(options.access.passwd.as_deref())?;
     let reports = Reports::new(&options)?;
     let descriptors = raise_descriptor_limit();
     rustix::process::umask(Mode::empty());
@@ -139,12 +102,29 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         files: descriptors / 2,
         bytes: PARKED_BYTES,
     });
-    let clients = Mutex::default();
+    let clients = Clients::new(clients::Limits {
+        clients: options.max_clients,
+        of_one: options.access.max_clients_per_host.unwrap_or(usize::MAX),
+        files: descriptors.saturating_sub(options.max_clients.min(descriptors / 2)),
+    });
+    let groups = Groups::new(options.access.group_url.clone(), options.access.group_cache_exp);
+    let catalog = Catalog::new(&options, port, &export);
+    let stats = Statistics::default();
     let tickets = TicketStore::new(options.max_ticket_duration);
-    let left = Condvar::new();
-    let service =
-        Service { options, export, acls, space, tickets, reports, parking, clients, left };
-    let service = Arc::new(service);
+    let service = Arc::new(Service {
+        options,
+        export,
+        acls,
+        space,
+        tickets,
+        reports,
+        parking,
+        clients,
+        groups,
+        stats,
+        catalog,
+        accounts,
+    });
     housekeeping::start(&service).context("cannot start a thread")?;
     accept_until_stopped(&service, &listener, &signals)
 }
@@ -273,7 +253,6 @@ fn accept_until_stopped(
     signals: &SignalFd,
 ) -> anyhow::Result<()> {
     listener.set_nonblocking(true).context("cannot set up the listening socket")?;
-    let mut number = 0;
     loop {
         let mut waiting =
             [PollFd::new(listener, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
@@ -287,67 +266,36 @@ fn accept_until_stopped(
         }
         match listener.accept() {
             Ok((stream, peer)) => {
-                number += 1;
-                welcome(service, stream, peer, number);
+                welcome(service, stream, peer);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // Out of descriptors, or the client has gone already: others may do better.
             Err(_) => std::thread::sleep(BREATHER),
         }
     }
-    say_goodbye(service);
+    service.clients.hang_up(GRACE);
     Ok(())
 }
 
 /// Starts a client's thread.
-fn welcome(service: &Arc<Service>, stream: TcpStream, peer: SocketAddr, number: u64) {
+fn welcome(service: &Arc<Service>, stream: TcpStream, peer: SocketAddr) {
     let stream = Stream::of(stream);
-    let ready = stream.0.set_nonblocking(false).and_then(|()| stream.0.set_nodelay(true));
-    let ready = ready.and_then(|()| stream.0.set_write_timeout(Some(service.options.stalled)));
-    let mut clients = service.clients.lock();
-    if ready.is_err() || clients.len() >= service.options.max_clients {
-        drop(clients);
+    let ready = stream.prepare(service.options.stalled);
+    let address = peer.ip().to_canonical();
+    let seat = ready.ok().and_then(|()| service.clients.admit(&stream, address));
+    let Some(seat) = seat else {
         service.reports.line(Subject::Tcp, || format!("{peer} turned away"));
         return;
-    }
-    clients.insert(number, stream.clone());
-    drop(clients);
+    };
     service.reports.line(Subject::Tcp, || format!("{peer} connected"));
-    let guard = Leaving { service: Arc::clone(service), number };
+    let shared = Arc::clone(service);
     let thread = std::thread::Builder::new().name("client".to_owned());
     let started = thread.spawn(move || {
-        let guard = guard;
-        session::serve(Arc::clone(&guard.service), stream, peer);
+        // Left when the thread ends, however it ends.
+        let _seat = seat;
+        session::serve(shared, stream, peer);
     });
     if let Err(error) = started {
         service.reports.line(Subject::Tcp, || format!("no thread for {peer}: {error}"));
-    }
-}
-
-/// Takes a client off the list when its thread ends, however it ends.
-struct Leaving {
-    service: Arc<Service>,
-    number: u64,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let Some(stream) = self.service.clients.lock().remove(&self.number) {
-            stream.hang_up();
-        }
-        self.service.left.notify_all();
-    }
-}
-
-fn say_goodbye(service: &Service) {
-    let deadline = Instant::now() + GRACE;
-    let mut clients = service.clients.lock();
-    for stream in clients.values() {
-        stream.hang_up();
-    }
-    while !clients.is_empty() {
-        if service.left.wait_until(&mut clients, deadline).timed_out() {
-            break;
-        }
     }
 }

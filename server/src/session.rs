@@ -8,11 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::acl::{Acl, Rights};
 use crate::auth::Identity;
+use crate::clients::Permit;
 use crate::failure::{Failure, Outcome};
 use crate::outbox::Outbox;
 use crate::report::Subject;
@@ -20,6 +22,7 @@ use crate::resume::log::{Log, Step};
 use crate::resume::{Kept, Lease};
 use crate::server::{Service, Stream};
 use crate::space::OpenFile;
+use crate::stats::Tally;
 use crate::store::Place;
 use crate::ticket::{Name, TicketStore};
 use crate::wire::{Code, Command, LineError, MAX_FDS, Reader, Request};
@@ -37,6 +40,8 @@ pub(crate) struct Opened {
     pub(crate) fd: Arc<OpenFile>,
     /// Whether the right to write was there when it was opened.
     pub(crate) writable: bool,
+    /// Counts it among those that the process can have open.
+    pub(crate) permit: Option<Permit>,
 }
 
 /// The state of one client.
@@ -60,6 +65,11 @@ pub(crate) struct Session {
     scratch: Vec<u8>,
     /// Whether the connection waits as long as for a transfer, not as for a request.
     patient: bool,
+    /// Whether the end of the time for the current body is set.
+    timed: bool,
+    /// Bytes of bodies that were read for the current request, and of files sent around the outbox.
+    moved: (u64, u64),
+    tally: Tally,
 }
 
 /// Serves a client until it leaves or fails.
@@ -68,6 +78,8 @@ pub(crate) fn serve(service: Arc<Service>, stream: Stream, peer: SocketAddr) {
     let error = match start(service, stream, peer) {
         Ok(mut session) => {
             let failure = session.run();
+            let figures = session.tally.figures();
+            report.reports.line(Subject::Stats, || format!("{peer}: {figures}"));
             session.park();
             failure
         }
@@ -81,10 +93,13 @@ pub(crate) fn serve(service: Arc<Service>, stream: Stream, peer: SocketAddr) {
 
 fn start(service: Arc<Service>, stream: Stream, peer: SocketAddr) -> Outcome<Session> {
     stream.set_patience(service.options.idle_clients)?;
+    // All of the login must be over by then: nobody occupies a place without a name for long.
+    stream.complete_within(Some(service.options.idle_clients + service.options.unix_timeout));
     let mut reader = Reader::new(stream);
     let Identity { who, ticket, name } = auth::log_in(&service, &mut reader, peer)?;
     service.reports.line(Subject::Auth, || format!("{peer} is {}", String::from_utf8_lossy(&name)));
     Ok(Session {
+        tally: service.stats.of(peer.ip().to_canonical()),
         scratch: Vec::new(),
         service,
         reader,
@@ -96,6 +111,8 @@ fn start(service: Arc<Service>, stream: Stream, peer: SocketAddr) -> Outcome<Ses
         named: None,
         body: 0,
         patient: false,
+        timed: false,
+        moved: (0, 0),
     })
 }
 
@@ -112,15 +129,28 @@ impl Session {
         }
     }
 
-    fn one_request(&mut self, line: &mut Vec<u8>) -> Outcome {
+    /// Before the next line is read: sends what the client may be waiting for, if it has to be waited
+    /// for, and sets the time that it may take.
+    fn make_ready(&mut self) -> Outcome {
         let waits = !self.reader.has_line();
-        if waits || self.out.is_full() {
+        if waits || self.out.is_full() || self.out.holds(self.piece()) {
             self.flush()?;
         }
         if waits && self.patient {
             self.reader.get_ref().set_patience(self.service.options.idle_clients)?;
             self.patient = false;
         }
+        if waits {
+            // The time to begin a line, and the time to end it.
+            let time = self.service.options.idle_clients.saturating_mul(2);
+            self.reader.get_ref().complete_within(Some(time));
+            self.save_memory();
+        }
+        Ok(())
+    }
+
+    fn one_request(&mut self, line: &mut Vec<u8>) -> Outcome {
+        self.make_ready()?;
         line.clear();
         line.extend_from_slice(self.reader.read_line()?);
         match line.first() {
@@ -131,6 +161,10 @@ impl Session {
             }
             Some(_) => {}
         }
+        if self.service.options.access.latency > 0 {
+            std::thread::sleep(Duration::from_micros(self.service.options.access.latency));
+        }
+        self.timed = false;
         let (mark, position) = (self.out.mark(), self.out.position());
         let request = Request::parse(line);
         let command = request.as_ref().ok().map(Request::command);
@@ -156,6 +190,7 @@ impl Session {
                 Err(failure) => format!("{line}: {failure:?}"),
             }
         });
+        self.count(command);
         self.skip_body()?;
         match result {
             Err(Failure::Refused(code)) => {
@@ -169,6 +204,41 @@ impl Session {
             self.note(line, command, position);
         }
         Ok(())
+    }
+
+    /// Counts a request; what attributes or names weigh is not counted.
+    fn count(&mut self, command: Option<Command>) {
+        let (sent, stored) = std::mem::take(&mut self.moved);
+        let sent = sent + self.out.take_data();
+        let reads = matches!(
+            command,
+            Some(Command::Pread | Command::Sread | Command::Getfile | Command::Getstream)
+        );
+        let writes = matches!(
+            command,
+            Some(Command::Pwrite | Command::Swrite | Command::Putfile | Command::Putstream)
+        );
+        let pick = |counts: bool, bytes| if counts { bytes } else { 0 };
+        self.service.stats.count(&mut self.tally, pick(reads, sent), pick(writes, stored));
+    }
+
+    /// Gives large buffers back before waiting for a request, where many wait.
+    fn save_memory(&mut self) {
+        let piece = self.piece();
+        if self.scratch.capacity() > piece {
+            self.scratch = Vec::new();
+        }
+        self.out.shrink(piece);
+    }
+
+    /// How much a transfer may hold in memory at once.
+    pub(crate) fn piece(&self) -> usize {
+        self.service.clients.piece()
+    }
+
+    /// Counts what `putstream` stored.
+    pub(crate) fn stored(&mut self, bytes: usize) {
+        self.moved.1 += u64::try_from(bytes).unwrap_or(0);
     }
 
     /// Gives an answer once more; the body that the client sends again is thrown away.
@@ -229,14 +299,23 @@ impl Session {
 
     /// Sends `length` bytes of a file, from an offset or from its position, without copying them
     /// here. The header that promised them was sent: a file that shrank ends the connection.
-    pub(crate) fn send_file(&self, file: &OpenFile, offset: Option<u64>, length: u64) -> Outcome {
+    pub(crate) fn send_file(
+        &mut self,
+        file: &OpenFile,
+        offset: Option<u64>,
+        length: u64,
+    ) -> Outcome {
         let (mut offset, mut left) = (offset, length);
         while left > 0 {
             let room = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
             let sent = rustix::fs::sendfile(self.reader.get_ref(), file, offset.as_mut(), room);
             match sent {
                 Ok(0) => return Err(Failure::hang_up("a file shrank while it was sent")),
-                Ok(n) => left -= u64::try_from(n).unwrap_or(left),
+                Ok(n) => {
+                    let n = u64::try_from(n).unwrap_or(left);
+                    left -= n;
+                    self.moved.0 += n;
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(Failure::Broken(error.into())),
             }
@@ -271,15 +350,16 @@ impl Session {
         self.be_patient(wanted)?;
         self.reader.read_exact_into(part)?;
         self.body -= u64::try_from(wanted).unwrap_or(0);
+        self.stored(wanted);
         Ok(part)
     }
 
-    /// Lends the buffer for a body of some length, at most [`PIECE`] bytes of it.
+    /// Lends the buffer for a body of some length, at most [`Session::piece`] bytes of it.
     ///
     /// It comes back by [`Session::return_scratch`]; if it does not, the next is a new one.
     pub(crate) fn take_scratch(&mut self, length: u64) -> Vec<u8> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let wanted = usize::try_from(length).unwrap_or(PIECE).min(PIECE);
+        let wanted = usize::try_from(length).unwrap_or(PIECE).min(self.piece());
         if scratch.len() < wanted {
             scratch.resize(wanted, 0);
         }
@@ -311,12 +391,21 @@ impl Session {
             self.reader.get_ref().set_patience(self.service.options.stalled)?;
             self.patient = true;
         }
+        if !self.timed {
+            self.timed = true;
+            let stalled = self.service.options.stalled;
+            match wanted {
+                // Nobody knows how much will come.
+                usize::MAX => self.reader.get_ref().complete_within(None),
+                _ => self.reader.get_ref().expect_body(self.body, stalled),
+            }
+        }
         Ok(())
     }
 
     /// What the client may do in a directory.
     pub(crate) fn rights(&self, dir: BorrowedFd<'_>) -> Result<Rights, Errno> {
-        let listed = self.service.acls.of(dir)?.rights_of(&self.who);
+        let listed = self.service.acls.of(dir)?.rights_with(&self.who, &self.service.groups);
         let Some(ticket) = self.ticket else { return Ok(self.service.cut(listed, &self.who)) };
         // Read each time: the ticket may end, or be taken away.
         let ticket = match TicketStore::read(self.service.export.root(), ticket) {
@@ -366,7 +455,9 @@ impl Session {
     }
 
     /// Gives a file the lowest free descriptor.
-    pub(crate) fn add_file(&mut self, file: Opened) -> Result<i64, Errno> {
+    pub(crate) fn add_file(&mut self, mut file: Opened) -> Result<i64, Errno> {
+        let open = self.files.iter().flatten().count();
+        file.permit = Some(self.service.clients.permit(open).ok_or(Errno::MFILE)?);
         let free = self.files.iter().position(Option::is_none).unwrap_or(self.files.len());
         if free >= MAX_FDS {
             return Err(Errno::MFILE);
@@ -382,7 +473,8 @@ impl Session {
 
     /// Tells whether [`Session::add_file`] would find room.
     pub(crate) fn has_room(&self) -> bool {
-        self.files.len() < MAX_FDS || self.files.iter().any(Option::is_none)
+        let open = self.files.iter().flatten().count();
+        open < MAX_FDS && self.service.clients.permit(open).is_some()
     }
 
     /// Takes a descriptor away.

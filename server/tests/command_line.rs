@@ -32,12 +32,13 @@ fn trouble_is_125_and_one_clear_line() {
     for (arguments, wanted) in [
         (&["-r", "/none/such"][..], "/none/such"),
         (&["-r", root, "-I", "127.0.0.1", "-p", &port], "cannot listen on 127.0.0.1"),
-        (&["-r", root, "-u", "catalog.example.org"], "catalog"),
+        (&["-r", root, "-G", "https://groups.example.org/"], "http://"),
+        (&["-r", root, "-W", "/none/passwd"], "/none/passwd"),
         (&["-r", root, "-I", "127.0.0.1", "-p", "0", "-i", "no-such-account"], "no-such-account"),
         (&["-r", root, "-I", "127.0.0.1", "-p", "0", "-Z", "/none/port"], "/none/port"),
         (&["-r", root, "-I", "127.0.0.1", "-p", "0", "-A", "/none/acl"], "/none/acl"),
         (&["-r", root, "-t", "soon"], "expected a time"),
-        (&["-r", root, "-d", "no such flag"], "chirp, auth, tcp, all"),
+        (&["-r", root, "-d", "no such flag"], "chirp, auth, tcp, stats, catalog, all"),
         (&[], "--root"),
     ] {
         let (code, _, message) = run(arguments);

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Dialogue;
-use crate::account;
 use crate::failure::Outcome;
 
 /// First pause between two looks for the file.
@@ -33,8 +32,9 @@ pub(super) fn subject(dialogue: &mut Dialogue<'_>) -> Outcome<Option<Vec<u8>>> {
     let owner = wait_for_owner(&challenge, deadline);
     // The client removes the file too, and only its owner may in a sticky directory.
     let _ = std::fs::remove_file(&challenge);
-    dialogue.say(if owner.is_some() { b"yes" } else { b"no" });
-    Ok(owner.map(|uid| account::name_of(uid).into_bytes()))
+    let name = owner.and_then(|uid| dialogue.service.accounts.name_of(uid));
+    dialogue.say(if name.is_some() { b"yes" } else { b"no" });
+    Ok(name.map(String::into_bytes))
 }
 
 fn wait_for_owner(challenge: &Path, deadline: Instant) -> Option<u32> {

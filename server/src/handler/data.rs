@@ -8,12 +8,12 @@ use rustix::io::Errno;
 use super::unsigned;
 use crate::acl::Rights;
 use crate::failure::Outcome;
-use crate::session::{PIECE, Session};
+use crate::session::Session;
 use crate::space::{OpenFile, Space};
 use crate::wire::{Code, MAX_TRANSFER};
 
 /// A length that is served at once: cut to what the protocol allows.
-fn transfer(length: i64) -> Result<usize, Errno> {
+pub(super) fn transfer(length: i64) -> Result<usize, Errno> {
     Ok(usize::try_from(unsigned(length)?).unwrap_or(usize::MAX).min(MAX_TRANSFER))
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn pread(
 ) -> Outcome {
     let (length, offset) = (transfer(length)?, unsigned(offset)?);
     let file = borrow(session, fd)?;
-    if length > PIECE {
+    if length > session.piece() {
         return pread_large(session, &file, length, offset);
     }
     Ok(session.out.file_data(file.as_fd(), length, offset)?)
@@ -100,32 +100,6 @@ fn strides(
     }))
 }
 
-/// `sread`: n and data.
-pub(crate) fn sread(
-    session: &mut Session,
-    _: Rights,
-    fd: i64,
-    length: i64,
-    stride: (i64, i64),
-    offset: i64,
-) -> Outcome {
-    let length = transfer(length)?;
-    let file = borrow(session, fd)?;
-    let mut data = Vec::new();
-    for part in strides(length, stride, offset)? {
-        let (at, wanted) = part?;
-        let start = data.len();
-        data.resize(start + wanted, 0);
-        let got = read_up_to(file.as_fd(), data.get_mut(start..).unwrap_or_default(), at)?;
-        data.truncate(start + got);
-        if got < wanted {
-            break;
-        }
-    }
-    session.out.data(&data);
-    Ok(())
-}
-
 /// `swrite`: bytes written.
 pub(crate) fn swrite(
     session: &mut Session,
@@ -141,6 +115,8 @@ pub(crate) fn swrite(
     let length = transfer(length)?;
     let file = borrow(session, fd)?;
     let parts = strides(length, stride, offset)?;
+    // Held as a whole: not for everybody at once.
+    let _loan = session.service.clients.lend(length).ok_or(Code::NoMemory)?;
     let mut data = vec![0; length];
     let data = session.read_body(&mut data)?;
     // All parts are charged as one: a write that does not fit writes nothing.
@@ -165,25 +141,12 @@ pub(crate) fn swrite(
 }
 
 /// The client's file, shared, so that the session stays free for the transfer.
-fn borrow(session: &Session, fd: i64) -> Result<Arc<OpenFile>, Errno> {
+pub(super) fn borrow(session: &Session, fd: i64) -> Result<Arc<OpenFile>, Errno> {
     Ok(Arc::clone(&session.file(fd)?.fd))
 }
 
 fn at(offset: u64, done: usize) -> Result<u64, Errno> {
     u64::try_from(done).ok().and_then(|done| offset.checked_add(done)).ok_or(Errno::INVAL)
-}
-
-fn read_up_to(file: BorrowedFd<'_>, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    let mut done = 0;
-    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::pread(file, rest, at(offset, done)?) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }
 
 /// Writes all of it at an offset, if there is room.

@@ -51,7 +51,7 @@ fn open_directory(session: &Session, place: &Place<'_>, flags: OpenFlags) -> Out
         return Err(Code::NotAuthorized.into());
     }
     let fd = place.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-    Ok(Opened { fd: Arc::new(fd.into()), writable: rights.has(Rights::WRITE) })
+    Ok(Opened { fd: Arc::new(fd.into()), writable: rights.has(Rights::WRITE), permit: None })
 }
 
 fn open_file(session: &Session, place: &Place<'_>, flags: OpenFlags, mode: u32) -> Outcome<Opened> {
@@ -88,7 +88,11 @@ fn open_file(session: &Session, place: &Place<'_>, flags: OpenFlags, mode: u32) 
     if flags.changes() && is_acl(place) {
         session.service.acls.forget();
     }
-    Ok(Opened { fd: Arc::new(fd), writable: flags.changes() || rights.has(Rights::WRITE) })
+    Ok(Opened {
+        fd: Arc::new(fd),
+        writable: flags.changes() || rights.has(Rights::WRITE),
+        permit: None,
+    })
 }
 
 /// `close`.

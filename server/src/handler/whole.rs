@@ -37,7 +37,7 @@ fn readable(session: &Session, right: Rights, path: &[u8]) -> Outcome<OpenFile> 
 pub(crate) fn getfile(session: &mut Session, right: Rights, path: &[u8]) -> Outcome {
     let file = readable(session, right, path)?;
     let size = unsigned(rustix::fs::fstat(&file)?.st_size)?;
-    if size <= SMALL {
+    if size <= SMALL.min(u64::try_from(session.piece()).unwrap_or(SMALL)) {
         let length = usize::try_from(size).unwrap_or(0);
         return Ok(session.out.file_data(file.as_fd(), length, 0)?);
     }
@@ -206,6 +206,7 @@ pub(crate) fn putstream(session: &mut Session, right: Rights, path: &[u8]) -> Ou
             return Err(Failure::hang_up("the end of putstream"));
         }
         write_all(&service.space, &file, part, done)?;
+        session.stored(got);
         done += u64::try_from(got).unwrap_or(0);
     }
 }

@@ -18,7 +18,7 @@ fn parking(grace: u64, sessions: usize, files: usize) -> Arc<Parking> {
 fn with(files: usize) -> Kept {
     let open = |_| {
         let fd: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
-        Some(Opened { fd: Arc::new(fd.into()), writable: false })
+        Some(Opened { fd: Arc::new(fd.into()), writable: false, permit: None })
     };
     Kept { files: (0..files).map(open).collect(), log: Log::default() }
 }

@@ -34,12 +34,24 @@ impl Server {
         Self::start_with(options, |_| {})
     }
 
+    /// Starts a server that may have so many descriptors.
+    pub(crate) fn start_limited(options: &[&str], descriptors: u64) -> Self {
+        let mut run = Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_parrot-chirpd");
+        run.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""), program]);
+        Self::start_by(run, options, |_| {})
+    }
+
     /// Starts a server on a tree that `prepare` fills.
     pub(crate) fn start_with(options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_by(binary(), options, prepare)
+    }
+
+    fn start_by(run: Command, options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         std::fs::create_dir(dir.path().join("root")).unwrap();
         prepare(&dir.path().join("root"));
-        let (child, port) = launch(dir.path(), options);
+        let (child, port) = launch(run, dir.path(), options);
         Self { child, port, dir }
     }
 
@@ -47,7 +59,7 @@ impl Server {
     pub(crate) fn crash(&mut self, options: &[&str]) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        (self.child, self.port) = launch(self.dir.path(), options);
+        (self.child, self.port) = launch(binary(), self.dir.path(), options);
     }
 
     /// The exported tree.
@@ -94,11 +106,11 @@ impl Server {
 }
 
 /// Starts the server on the tree `root` in a directory.
-fn launch(dir: &Path, options: &[&str]) -> (Child, u16) {
+fn launch(mut run: Command, dir: &Path, options: &[&str]) -> (Child, u16) {
     let port_file = dir.join("port");
     let _ = std::fs::remove_file(&port_file);
-    let child = binary()
-        .args(["-I", "127.0.0.1", "-u", "-", "-Z"])
+    let child = run
+        .args(["-I", "127.0.0.1", "-Z"])
         .arg(&port_file)
         .arg("-r")
         .arg(dir.join("root"))
