@@ -24,6 +24,7 @@ mod xattr;
 
 use path::Need2;
 
+use crate::errno::Errno;
 use crate::files::Files;
 use crate::guest::Guest;
 use crate::mountlist::Table;
@@ -83,8 +84,31 @@ pub struct Cx<'a, G: Guest, F: Files> {
 
 /// Decides one caught call.
 pub fn handle<G: Guest, F: Files>(cx: &mut Cx<'_, G, F>, nr: usize, args: [usize; 6]) -> Outcome {
+    if let Some((index, known)) = flags_of(nr)
+        && Args(args).int(index) & !known != 0
+    {
+        return Outcome::Fail(Errno::EINVAL);
+    }
     table::dispatch(cx, nr, args).unwrap_or(Outcome::Pass(Reason::Unknown))
 }
+
+/// Where a call with names has its flags, and which it knows: others are EINVAL whatever the name is.
+const fn flags_of(nr: usize) -> Option<(usize, i32)> {
+    const LOOK: i32 = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+    Some(match nr.cast_signed() as libc::c_long {
+        libc::SYS_newfstatat => (3, LOOK | libc::AT_NO_AUTOMOUNT),
+        libc::SYS_statx => (2, LOOK | libc::AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE),
+        libc::SYS_faccessat2 => (3, LOOK | libc::AT_EACCESS),
+        libc::SYS_unlinkat => (2, libc::AT_REMOVEDIR),
+        libc::SYS_linkat => (4, libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH),
+        libc::SYS_fchownat => (4, LOOK),
+        libc::SYS_fchmodat2 | libc::SYS_utimensat => (3, LOOK),
+        _ => return None,
+    })
+}
+
+/// `AT_STATX_SYNC_TYPE`
+const AT_STATX_SYNC_TYPE: i32 = 0x6000;
 
 /// The arguments of a call, with the conversions the kernel makes.
 #[derive(Debug, Clone, Copy)]

@@ -25,6 +25,20 @@ unsafe extern "C" {
     pub(crate) static mut environ: *mut *mut c_char;
     pub(crate) safe fn fileno(stream: *mut FILE) -> c_int;
     pub(crate) safe fn fflush(stream: *mut FILE) -> c_int;
+    pub(crate) safe fn fgetpwent_r(
+        stream: *mut FILE,
+        to: *mut libc::passwd,
+        text: *mut c_char,
+        len: usize,
+        result: *mut *mut libc::passwd,
+    ) -> c_int;
+    pub(crate) safe fn fgetgrent_r(
+        stream: *mut FILE,
+        to: *mut libc::group,
+        text: *mut c_char,
+        len: usize,
+        result: *mut *mut libc::group,
+    ) -> c_int;
     pub(crate) safe fn __fpurge(stream: *mut FILE);
     pub(crate) safe fn getc(stream: *mut FILE) -> c_int;
     pub(crate) safe fn putc(byte: c_int, stream: *mut FILE) -> c_int;

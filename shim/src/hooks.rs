@@ -1,5 +1,6 @@
 //! The hooks, by family, and the list of libc entries that are no system call.
 
+mod accounts;
 mod cwd;
 mod data;
 mod descriptor;
@@ -11,6 +12,7 @@ mod list;
 mod load;
 mod meta;
 mod names;
+mod needed;
 mod open;
 mod process;
 mod reopen;
@@ -36,6 +38,7 @@ pub(crate) const ENTRIES: &[&str] = &[
     "__realpath_chk",
     "canonicalize_file_name",
     "lchmod",
+    "pathconf",
     // Temporary names.
     "mkstemp",
     "mkstemp64",
@@ -113,6 +116,27 @@ pub(crate) const ENTRIES: &[&str] = &[
     "posix_spawn",
     "posix_spawnp",
     "dlopen",
+    "daemon",
+    "forkpty",
+    "login_tty",
+    "catopen",
+    // Users and groups.
+    "getpwnam",
+    "getpwuid",
+    "getpwnam_r",
+    "getpwuid_r",
+    "getpwent",
+    "getpwent_r",
+    "setpwent",
+    "endpwent",
+    "getgrnam",
+    "getgrgid",
+    "getgrnam_r",
+    "getgrgid_r",
+    "getgrent",
+    "getgrent_r",
+    "setgrent",
+    "endgrent",
 ];
 
 /// At the start of the process.

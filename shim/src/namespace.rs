@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use libc::c_int;
 use parrot_common::client::{MAX_SESSION, session_dir};
 use parrot_common::handler::Namespace;
-use parrot_common::mountlist::{BUILT_IN, Table};
+use parrot_common::mountlist::{BUILT_IN, RuleKind, Table};
 use parrot_common::resolve::missing::{self, Look, Moment, Recent};
 use parrot_common::resolve::quick_plain;
 use parrot_common::sys::{self, arg};
@@ -124,6 +124,12 @@ pub(crate) fn get() -> Option<Namespace<'static>> {
         made
     })?;
     Some(Namespace { table: *table, session: bytes.get(..*len)? })
+}
+
+/// Whether a rule leads this name elsewhere.
+pub(crate) fn has_rule(name: &[u8]) -> bool {
+    let found = table().and_then(|table| table.lookup(name).map(|found| found.rule.kind));
+    found.is_some_and(|kind| kind != RuleKind::Passthrough)
 }
 
 /// `BASE/parrot.UID/HASH` in the first directory for temporary files that can be used.
@@ -269,7 +275,8 @@ pub(crate) fn map_file(path: &[u8]) -> Option<&'static [u8]> {
     bytes
 }
 
-fn map_descriptor(fd: c_int) -> Option<&'static [u8]> {
+/// Maps a whole file for reading; the mapping is the caller's.
+pub(crate) fn map_descriptor(fd: c_int) -> Option<&'static [u8]> {
     let len = usize::try_from(fds::stat(fd)?.st_size).ok()?;
     if len == 0 {
         return Some(&[]);

@@ -1,7 +1,7 @@
 //! Attributes: stat(2) and its relatives, statx(2), access(2), statfs(2).
 
 use super::path::{Need, Object};
-use super::{Args, Cx};
+use super::{AT_STATX_SYNC_TYPE, Args, Cx};
 use crate::attr::Attr;
 use crate::errno::Errno;
 use crate::files::{Files, Op, Request};
@@ -36,6 +36,10 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
 
     pub(crate) fn statx(&mut self, a: Args) -> Outcome {
         let flags = a.int(2);
+        // Both ways to be in step with the server at once.
+        if flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE {
+            return Outcome::Fail(Errno::EINVAL);
+        }
         if self.is_empty_path(a.raw(1), flags) {
             return self.stat_fd(a.int(0), |guest, attr| {
                 guest.write(a.raw(4), StatxBuf::new(attr).as_bytes())

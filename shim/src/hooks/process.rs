@@ -31,6 +31,34 @@ hook! {
         namespace::changed();
         real(command, mode)
     }
+    /// daemon(3): forks, changes the directory and the standard descriptors inside libc.
+    fn [daemon](keep_dir: c_int, keep_streams: c_int) -> c_int {
+        // The parent ends inside.
+        end();
+        let result = real(keep_dir, keep_streams);
+        fds::forget_cwd();
+        fds::forget_range(0, 2);
+        guard::after_fork();
+        result
+    }
+    /// forkpty(3)
+    fn [forkpty](
+        main: *mut c_int, name: *mut c_char, term: *const c_void, size: *const c_void
+    ) -> c_int {
+        resolve_all();
+        let child = real(main, name, term, size);
+        if child == 0 {
+            fds::forget_range(0, 2);
+            guard::after_fork();
+        }
+        child
+    }
+    /// login_tty(3)
+    fn [login_tty](fd: c_int) -> c_int {
+        let result = real(fd);
+        fds::forget_range(0, 2);
+        result
+    }
     /// _exit(2): what was written is flushed before.
     fn [_exit _Exit](status: c_int) -> () {
         end();

@@ -105,6 +105,22 @@ hook! {
         }
         result
     }
+    /// pathconf(3): libc looks by a call of its own. The limits are those of any file system.
+    fn [pathconf](path: *const c_char, name: c_int) -> c_long {
+        if namespace::plain_name(AT_FDCWD, path) {
+            let errno = c::errno();
+            c::set_errno(0);
+            let result = real(path, name);
+            if result != -1 || c::errno() != libc::ENOENT {
+                if c::errno() == 0 {
+                    c::set_errno(errno);
+                }
+                return result;
+            }
+        }
+        let mut about = memory::zeroed_stat();
+        if stat(path, &mut about) != 0 { -1 } else { real(c"/".as_ptr(), name) }
+    }
 }
 
 fn empty() -> StatFs {
