@@ -8,7 +8,10 @@ use std::net::{SocketAddr, TcpStream};
 
 /// Reads go round in this much of a file, as in the guest.
 const WINDOW: i64 = 1 << 20;
-const BLOCK: usize = 8 << 10;
+/// Large ones in this much.
+const LARGE_WINDOW: i64 = 16 << 20;
+/// Size of a whole file, as [`crate::protocols`] makes it.
+pub(crate) const WHOLE: usize = 1 << 20;
 
 /// A connection, logged in.
 #[derive(Debug)]
@@ -69,8 +72,8 @@ impl Client {
         self.attributes()
     }
 
-    fn open(&mut self, path: &str) -> io::Result<i64> {
-        let (path, flags) = (path.into(), OpenFlags::from_libc(libc::O_RDONLY));
+    fn open(&mut self, path: &str, flags: libc::c_int) -> io::Result<i64> {
+        let (path, flags) = (path.into(), OpenFlags::from_libc(flags));
         let fd = self.call(&match self.extended {
             true => Request::Xopen { path, flags, mode: 0 },
             false => Request::Open { path, flags, mode: 0 },
@@ -91,6 +94,46 @@ impl Client {
         self.reader.read_exact_into(into)
     }
 
+    fn pwrite(&mut self, fd: i64, offset: i64, from: &[u8]) -> io::Result<()> {
+        let length = i64::try_from(from.len()).map_err(io::Error::other)?;
+        self.line.clear();
+        let request = Request::Pwrite { fd, length, offset };
+        request.encode(Dialect::Percent, &mut self.line).map_err(io::Error::other)?;
+        send(self.reader.get_mut(), &self.line, from)?;
+        if self.reader.read_number()? == length {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
+    }
+
+    fn getfile(&mut self, path: &str, into: &mut [u8]) -> io::Result<()> {
+        let length = self.call(&Request::Getfile { path: path.into() })?;
+        if usize::try_from(length) != Ok(into.len()) {
+            return Err(io::Error::other(format!("the file has {length} bytes")));
+        }
+        self.reader.read_exact_into(into)
+    }
+
+    fn putfile(&mut self, path: &str, from: &[u8]) -> io::Result<()> {
+        let length = i64::try_from(from.len()).map_err(io::Error::other)?;
+        self.call(&Request::Putfile { path: path.into(), mode: 0o644, length })?;
+        send(self.reader.get_mut(), from, &[])?;
+        if self.reader.read_number()? == length {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
+    }
+
+    /// Asks for a file's attributes, for whoever counts.
+    ///
+    /// # Errors
+    /// The request fails.
+    pub(crate) fn ask(&mut self, path: &str) -> io::Result<()> {
+        self.stat(path).map(drop)
+    }
+
     /// Measures the requests that stand for one operation.
     ///
     /// # Errors
@@ -99,22 +142,46 @@ impl Client {
         match kind {
             Kind::Stat => measure(plan, || self.stat(path).map(drop)),
             Kind::Open => measure(plan, || {
-                let fd = self.open(path)?;
+                let fd = self.open(path, libc::O_RDONLY)?;
                 self.close(fd)
             }),
-            Kind::Pread8k => {
-                let fd = self.open(path)?;
-                let (mut block, mut at) = (vec![0; BLOCK], 0);
-                let step = i64::try_from(BLOCK).map_err(io::Error::other)?;
-                let timing = measure(plan, || {
-                    let offset = at;
-                    at = (at + step) % WINDOW;
-                    self.pread(fd, offset, &mut block)
-                })?;
-                self.close(fd)?;
-                Ok(timing)
+            Kind::Pread1 => self.reads(path, 1, plan),
+            Kind::Pread8k => self.reads(path, 8 << 10, plan),
+            Kind::Pread1m => self.reads(path, 1 << 20, plan),
+            Kind::Pwrite1 => self.writes(path, 1, plan),
+            Kind::Pwrite8k => self.writes(path, 8 << 10, plan),
+            Kind::Pwrite1m => self.writes(path, 1 << 20, plan),
+            Kind::Getfile => {
+                let mut file = vec![0; WHOLE];
+                measure(plan, || self.getfile(path, &mut file))
+            }
+            Kind::Putfile => {
+                let file = vec![1; WHOLE];
+                measure(plan, || self.putfile(path, &file))
             }
             _ => Err(io::Error::other(format!("no request stands for {}", kind.word()))),
         }
+    }
+
+    fn reads(&mut self, path: &str, size: usize, plan: Plan) -> io::Result<Timing> {
+        let fd = self.open(path, libc::O_RDONLY)?;
+        let (mut block, mut at) = (vec![0; size], 0);
+        let step = i64::try_from(size).map_err(io::Error::other)?;
+        let window = if step < WINDOW { WINDOW } else { LARGE_WINDOW };
+        let timing = measure(plan, || {
+            let offset = at;
+            at = (at + step) % window;
+            self.pread(fd, offset, &mut block)
+        })?;
+        self.close(fd)?;
+        Ok(timing)
+    }
+
+    fn writes(&mut self, path: &str, size: usize, plan: Plan) -> io::Result<Timing> {
+        let fd = self.open(path, libc::O_RDWR)?;
+        let block = vec![1; size];
+        let timing = measure(plan, || self.pwrite(fd, 0, &block))?;
+        self.close(fd)?;
+        Ok(timing)
     }
 }

@@ -37,8 +37,9 @@ pub(crate) struct Common {
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
 
-    /// Only the contenders whose name holds one of these texts; the baseline always runs
-    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    /// Only the contenders whose name holds one of these texts, `|` between them; the baseline
+    /// always runs
+    #[arg(long, value_name = "TEXT", value_delimiter = '|')]
     pub(crate) by: Vec<String>,
 
     /// Where the files lie while it runs [default: the temporary directory]

@@ -17,11 +17,15 @@
 //! on two, and as the scheduler likes. A new comparison is one file that makes blocks, and a line
 //! in `cli`.
 
-#![expect(dead_code, reason = "used by the comparisons that are still to come")]
-
 mod agents;
+mod andrew;
+mod blocksize;
 pub mod cli;
 mod client;
+mod compare;
+mod crowd;
+mod delay;
+mod echo;
 mod engine;
 mod html;
 mod lab;
@@ -30,17 +34,22 @@ mod measure;
 mod micro;
 mod ops;
 mod orphans;
+mod peers;
+mod phases;
 mod place;
 mod programs;
+mod protocols;
 mod record;
 mod report;
 mod results;
 mod sandbox;
+mod scale;
 mod server;
 mod start;
 mod stats;
 mod suite;
 mod techniques;
+mod tree;
 mod worker;
 
 pub use cli::main;

@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) batch: Duration,
     /// Added to each operation, on purpose.
     pub(crate) slow: Duration,
+    /// Does it exactly so often, and measures nothing that is worth anything: for counting.
+    pub(crate) times: Option<u32>,
 }
 
 /// What was measured.
@@ -37,6 +39,10 @@ pub(crate) struct Timing {
 /// The first error of `op`.
 #[inline]
 pub(crate) fn measure(plan: Plan, mut op: impl FnMut() -> io::Result<()>) -> io::Result<Timing> {
+    if let Some(count) = plan.times {
+        let took = batch(plan.slow, count, &mut op)?;
+        return Ok(Timing { ns: took.as_secs_f64() * 1e9 / f64::from(count.max(1)), count });
+    }
     let mut count = 1_u32;
     // The warm-up finds how many operations make a batch.
     let count = loop {
@@ -96,7 +102,7 @@ mod tests {
     #[test]
     fn every_operation_is_counted() {
         let mut calls = 0_u32;
-        let plan = Plan { batch: Duration::from_micros(200), slow: Duration::ZERO };
+        let plan = Plan { batch: Duration::from_micros(200), slow: Duration::ZERO, times: None };
         let timing = measure(plan, || {
             calls += 1;
             Ok(())
@@ -107,8 +113,19 @@ mod tests {
     }
 
     #[test]
+    fn exactly_so_often() {
+        let mut calls = 0_u32;
+        let plan = Plan { batch: Duration::ZERO, slow: Duration::ZERO, times: Some(3) };
+        let timing = measure(plan, || {
+            calls += 1;
+            Ok(())
+        });
+        assert_eq!((timing.unwrap().count, calls), (3, 3));
+    }
+
+    #[test]
     fn an_error_ends_it() {
-        let plan = Plan { batch: Duration::from_millis(1), slow: Duration::ZERO };
+        let plan = Plan { batch: Duration::from_millis(1), slow: Duration::ZERO, times: None };
         let mut left = 5;
         let result = measure(plan, || {
             left -= 1;

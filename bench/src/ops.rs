@@ -46,12 +46,24 @@ kinds! {
     Read8k = "read8k",
     /// `read` of 1 MiB, going round.
     Read1m = "read1m",
+    /// `pread` of one byte, going round.
+    Pread1 = "pread1",
     /// `pread` of 8 KiB, going round.
     Pread8k = "pread8k",
+    /// `pread` of 1 MiB, going round.
+    Pread1m = "pread1m",
     /// `write` of 8 KiB, going round.
     Write8k = "write8k",
+    /// `pwrite` of one byte at offset 0.
+    Pwrite1 = "pwrite1",
     /// `pwrite` of 8 KiB at offset 0.
     Pwrite8k = "pwrite8k",
+    /// `pwrite` of 1 MiB at offset 0.
+    Pwrite1m = "pwrite1m",
+    /// A whole file of 1 MiB from a server, by one request: for the plain client only.
+    Getfile = "getfile",
+    /// A whole file of 1 MiB to a server: for the plain client only.
+    Putfile = "putfile",
     /// `posix_spawn` of a program and waiting for it.
     Spawn = "spawn",
 }
@@ -97,17 +109,14 @@ pub(crate) fn run(kind: Kind, path: &CStr, plan: Plan) -> io::Result<Timing> {
         Kind::Read1 => reading(path, 1, WINDOW, plan),
         Kind::Read8k => reading(path, 8 << 10, WINDOW, plan),
         Kind::Read1m => reading(path, 1 << 20, LARGE_WINDOW, plan),
-        Kind::Pread8k => preading(path, plan),
+        Kind::Pread1 => preading(path, 1, WINDOW, plan),
+        Kind::Pread8k => preading(path, 8 << 10, WINDOW, plan),
+        Kind::Pread1m => preading(path, 1 << 20, LARGE_WINDOW, plan),
         Kind::Write8k => writing(path, plan),
-        Kind::Pwrite8k => {
-            let file = open(path, libc::O_RDWR)?;
-            let data = vec![1_u8; 8 << 10];
-            measure(plan, || {
-                let (fd, from) = (file.as_raw_fd(), data.as_ptr().cast());
-                // SAFETY: an open descriptor and that many bytes.
-                full(unsafe { libc::pwrite(fd, from, data.len(), 0) }, data.len())
-            })
-        }
+        Kind::Pwrite1 => pwriting(path, 1, plan),
+        Kind::Pwrite8k => pwriting(path, 8 << 10, plan),
+        Kind::Pwrite1m => pwriting(path, 1 << 20, plan),
+        Kind::Getfile | Kind::Putfile => Err(io::ErrorKind::Unsupported.into()),
         Kind::Spawn => spawning(path, plan),
     }
 }
@@ -221,8 +230,8 @@ fn reading(path: &CStr, step: usize, window: u64, plan: Plan) -> io::Result<Timi
     })
 }
 
-fn preading(path: &CStr, plan: Plan) -> io::Result<Timing> {
-    let mut round = Round::new(path, libc::O_RDONLY, 8 << 10, WINDOW)?;
+fn preading(path: &CStr, step: usize, window: u64, plan: Plan) -> io::Result<Timing> {
+    let mut round = Round::new(path, libc::O_RDONLY, step, window)?;
     measure(plan, || {
         let at = round.position % round.window;
         round.position = at + round.step;
@@ -230,6 +239,16 @@ fn preading(path: &CStr, plan: Plan) -> io::Result<Timing> {
         let (to, at) = (round.buffer.as_mut_ptr().cast(), at.cast_signed());
         // SAFETY: an open descriptor and that much room.
         full(unsafe { libc::pread(fd, to, len, at) }, len)
+    })
+}
+
+fn pwriting(path: &CStr, size: usize, plan: Plan) -> io::Result<Timing> {
+    let file = open(path, libc::O_RDWR)?;
+    let data = vec![1_u8; size];
+    measure(plan, || {
+        let (fd, from) = (file.as_raw_fd(), data.as_ptr().cast());
+        // SAFETY: an open descriptor and that many bytes.
+        full(unsafe { libc::pwrite(fd, from, data.len(), 0) }, data.len())
     })
 }
 

@@ -58,7 +58,12 @@ fn end_orphans() {
 
 /// The children of this process.
 fn children() -> Vec<Pid> {
-    let me = std::process::id().to_string();
+    i32::try_from(std::process::id()).map(children_of).unwrap_or_default()
+}
+
+/// The children of a process.
+pub(crate) fn children_of(parent: i32) -> Vec<Pid> {
+    let parent = parent.to_string();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
@@ -67,7 +72,7 @@ fn children() -> Vec<Pid> {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             // `pid (name) state parent …`; the name may hold anything but is the last in brackets.
             let rest = stat.rsplit(')').next().unwrap_or_default();
-            rest.split_whitespace().nth(1) == Some(&me)
+            rest.split_whitespace().nth(1) == Some(&parent)
         })
         .map(Pid::from_raw)
         .collect()

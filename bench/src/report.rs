@@ -43,16 +43,17 @@ pub(crate) fn report(machine: &Machine, comparisons: &[Comparison]) -> String {
 fn list(measured: &Measured, out: &mut String) {
     let base = measured.contenders.first().map_or("", String::as_str);
     let width = longest(measured.contenders.iter().skip(1), 8);
+    let wide = longest(measured.rows.iter().map(|row| &row.name), 20);
     let columns = format!(
-        "{:<28} {:<width$} {:>10} {:>10} {:>8}  {:<14} {:>6}",
+        "{:<wide$} {:<width$} {:>10} {:>13} {:>8}  {:<14} {:>6}",
         "operation", "by", "median", base, "ratio", "quartiles", "goal"
     );
-    let _ = writeln!(out, "{columns}\n{}", "─".repeat(columns.len() + 8));
+    let _ = writeln!(out, "{columns}\n{}", "─".repeat(columns.chars().count() + 8));
     let mut shown = None;
     for line in lines(measured).iter().filter(|line| !line.is_baseline()) {
         let first = shown.as_ref() != Some(&line.operation);
         shown = Some(line.operation.clone());
-        out.push_str(&row(line, first, width));
+        out.push_str(&row(line, first, wide, width));
     }
 }
 
@@ -61,14 +62,14 @@ fn longest<'a>(words: impl Iterator<Item = &'a String>, least: usize) -> usize {
     words.map(|word| word.chars().count()).max().unwrap_or(0).max(least)
 }
 
-fn row(line: &Line, first: bool, width: usize) -> String {
+fn row(line: &Line, first: bool, wide: usize, width: usize) -> String {
     let name = if first { line.operation.as_str() } else { "" };
     let goal = line.goal.map_or(String::new(), |goal| format!("≤ {goal}"));
     let number = |summary: Option<crate::stats::Summary>| {
         summary.map_or("–".into(), |s| number(s.median, line.unit))
     };
-    let mut out = format!("{name:<28} {:<width$} {:>10} ", line.technique, number(line.value()));
-    let _ = write!(out, "{:>10} ", number(line.base_value()));
+    let mut out = format!("{name:<wide$} {:<width$} {:>10} ", line.technique, number(line.value()));
+    let _ = write!(out, "{:>13} ", number(line.base_value()));
     let verdict = line.verdict();
     match line.ratio() {
         Some(r) => {
@@ -210,7 +211,7 @@ mod tests {
         let gone = || Err("libparrot.so is not built".to_owned());
         let lines =
             [example(vec![gone()], vec![Ok(100.0)]), example(vec![Ok(105.0)], vec![Ok(100.0)])];
-        let text = lines.iter().map(|line| row(line, true, 8)).collect::<String>();
+        let text = lines.iter().map(|line| row(line, true, 28, 8)).collect::<String>();
         assert!(text.contains("missing: libparrot.so is not built"), "{text}");
         assert!(text.contains("1.05") && text.contains("≤ 1.1  met"), "{text}");
         assert_eq!(total(&lines), "\ngoals: 1 met, 0 missed, 1 without a figure\n");

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Everybody may do everything in the servers' tree, however he logs in.
-const ACL: &str = "unix:* rwlda\nhostname:* rwlda\naddress:* rwlda\n";
+const ACL: &str = "unix:* rwldax\nhostname:* rwldax\naddress:* rwldax\n";
 /// The local file that is read: as much as the largest window.
 const DATA: u64 = 16 << 20;
 /// The local file that is written.
@@ -72,6 +72,14 @@ impl Sandbox {
         self.fill("local/scratch", SCRATCH).map(drop)
     }
 
+    /// Writes the access list into every directory of the export.
+    ///
+    /// # Errors
+    /// A directory cannot be read or written.
+    pub(crate) fn seal(&self) -> io::Result<()> {
+        seal(&self.path("export"))
+    }
+
     /// A name in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
@@ -93,6 +101,17 @@ impl Drop for Sandbox {
         // Nothing better can be done about a file that stays.
         let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+fn seal(dir: &Path) -> io::Result<()> {
+    fs::write(dir.join(".__acl"), ACL)?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            seal(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file whose bytes tell where they stand.

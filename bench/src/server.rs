@@ -51,6 +51,20 @@ impl Servers {
         programs: &Programs,
         sandbox: &Sandbox,
     ) -> Result<SocketAddr, String> {
+        self.process(kind, placement, programs, sandbox).map(|(address, _)| address)
+    }
+
+    /// The same, with the number of its first process.
+    ///
+    /// # Errors
+    /// A sentence for the table.
+    pub(crate) fn process(
+        &mut self,
+        kind: Kind,
+        placement: Placement,
+        programs: &Programs,
+        sandbox: &Sandbox,
+    ) -> Result<(SocketAddr, i32), String> {
         let known = self.0.iter().position(|tried| (tried.0, tried.1) == (kind, placement));
         let index = known.unwrap_or_else(|| {
             let server = Server::start(kind, placement, programs, sandbox);
@@ -58,7 +72,10 @@ impl Servers {
             self.0.len() - 1
         });
         match self.0.get(index) {
-            Some((.., Ok(server))) => Ok(server.address),
+            Some((.., Ok(server))) => {
+                let pid = i32::try_from(server.child.id()).map_err(|error| error.to_string())?;
+                Ok((server.address, pid))
+            }
             Some((.., Err(story))) => Err(story.clone()),
             None => Err("no server".to_owned()),
         }

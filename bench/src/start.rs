@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// How long a worker may take for one operation.
+/// How long a worker may take for one operation, if nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a contender's worker is started.
@@ -36,8 +36,12 @@ pub(crate) struct Invocation {
 pub(crate) struct Starter {
     /// This program, or another that takes the same arguments and tells the same lines.
     pub(crate) worker: PathBuf,
+    /// The worker's first argument: what kind of worker it is to be.
+    pub(crate) word: &'static str,
     /// Length of a batch.
     pub(crate) batch: Duration,
+    /// How long it may take for one operation.
+    pub(crate) patience: Duration,
     /// Where workers' complaints go.
     pub(crate) log: PathBuf,
 }
@@ -46,7 +50,8 @@ impl Starter {
     /// For this program as the worker.
     pub(crate) fn new(lab: &Lab) -> Self {
         let worker = lab.programs.bench.clone();
-        Self { worker, batch: lab.common.batch(), log: lab.sandbox.path("log") }
+        let (batch, log) = (lab.common.batch(), lab.sandbox.path("log"));
+        Self { worker, word: "worker", batch, patience: PATIENCE, log }
     }
 
     /// Runs one worker: a cell for each operation.
@@ -61,7 +66,7 @@ impl Starter {
         let result = File::create(&log)
             .and_then(|log| placement.spawn(self.command(label, invocation, placement).stderr(log)))
             .map_err(|error| format!("cannot be started: {error}"))
-            .and_then(|child| follow(child, &mut cells));
+            .and_then(|child| follow(child, &mut cells, self.patience));
         if let Err(story) = result {
             let said = fs::read_to_string(&log).unwrap_or_default();
             let story =
@@ -79,7 +84,7 @@ impl Starter {
         let worker = self.worker.clone().into_os_string();
         let mut words = invocation.before.iter().chain([&worker]);
         let mut command = Command::new(words.next().unwrap_or(&worker));
-        command.args(words).args(["worker", "--label", label]);
+        command.args(words).args([self.word, "--label", label]);
         command.args(["--batch-ms", &self.batch.as_millis().to_string()]);
         if let Ok(Some(cpu)) = placement.guest_cpu() {
             command.args(["--cpu", &cpu.to_string()]);
@@ -106,14 +111,14 @@ pub(crate) fn clean(command: &mut Command) {
 }
 
 /// Reads what a worker tells, and sees it end.
-fn follow(mut child: Child, cells: &mut [Cell]) -> Result<(), String> {
+fn follow(mut child: Child, cells: &mut [Cell], patience: Duration) -> Result<(), String> {
     let lines = lines_of(&mut child);
     let story = loop {
-        match lines.recv_timeout(PATIENCE) {
+        match lines.recv_timeout(patience) {
             Ok(line) if line == "end" => break None,
             Ok(line) => take(&line, cells),
             Err(RecvTimeoutError::Timeout) => {
-                break Some(format!("no result for {} s", PATIENCE.as_secs()));
+                break Some(format!("no result for {} s", patience.as_secs()));
             }
             Err(RecvTimeoutError::Disconnected) => break Some("ended early".to_owned()),
         }
@@ -186,18 +191,24 @@ mod tests {
     #[test]
     fn lines_of_a_worker_find_their_cells() {
         let mut cells = vec![Err(String::new()); 3];
-        follow(shell("printf '1\\t2.5\\t9\\n0\\t!\\tno file\\n7\\t1\\t1\\nend\\n'"), &mut cells)
-            .unwrap();
+        follow(
+            shell("printf '1\\t2.5\\t9\\n0\\t!\\tno file\\n7\\t1\\t1\\nend\\n'"),
+            &mut cells,
+            PATIENCE,
+        )
+        .unwrap();
         assert_eq!(cells, [Err("no file".to_owned()), Ok(2.5), Err(String::new())]);
     }
 
     #[test]
     fn a_worker_that_dies_is_a_story() {
         let mut cells = vec![Err(String::new()); 2];
-        let story = follow(shell("printf '0\\t1\\t1\\n'; kill -9 $$"), &mut cells).unwrap_err();
+        let story =
+            follow(shell("printf '0\\t1\\t1\\n'; kill -9 $$"), &mut cells, PATIENCE).unwrap_err();
         assert!(story.contains("ended early") && story.contains("signal: 9"), "{story}");
         assert_eq!(cells[0], Ok(1.0));
-        let story = follow(shell("printf '0\\t1\\t1\\nend\\n'; exit 3"), &mut cells).unwrap_err();
+        let story =
+            follow(shell("printf '0\\t1\\t1\\nend\\n'; exit 3"), &mut cells, PATIENCE).unwrap_err();
         assert!(story.contains("exit status: 3"), "{story}");
         assert!(cells[0].is_err(), "a bad end spoils its results");
     }

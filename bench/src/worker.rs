@@ -11,6 +11,7 @@
 
 use crate::cli::WorkerArgs;
 use crate::client::Client;
+use crate::echo;
 use crate::measure::{Plan, Timing};
 use crate::ops::{self, Kind};
 use crate::place;
@@ -38,6 +39,7 @@ pub(crate) fn run(args: &WorkerArgs) -> anyhow::Result<()> {
         .chirp
         .map(|server| Client::connect(server).with_context(|| format!("cannot use {server}")))
         .transpose()?;
+    anyhow::ensure!(args.echo.is_none() || args.chirp.is_none(), "a server or an echo, not both");
     let mut out = io::stdout().lock();
     for (index, op) in args.ops.iter().enumerate() {
         let (word, path) = op.split_once('=').unwrap_or((op, ""));
@@ -45,8 +47,13 @@ pub(crate) fn run(args: &WorkerArgs) -> anyhow::Result<()> {
         let plan = Plan {
             batch: Duration::from_millis(args.batch_ms.into()),
             slow: slow_down(&slow, &args.label, kind.word()),
+            times: args.times,
         };
-        let line = match one(client.as_mut(), kind, path, plan) {
+        let timing = match args.echo {
+            Some(server) => echo::run(server, kind, plan),
+            None => one(client.as_mut(), kind, path, plan),
+        };
+        let line = match timing {
             Ok(timing) => format!("{index}\t{:.3}\t{}\n", timing.ns, timing.count),
             Err(error) => format!("{index}\t!\t{}\n", error.to_string().replace(['\t', '\n'], " ")),
         };
@@ -66,7 +73,7 @@ fn one(client: Option<&mut Client>, kind: Kind, path: &str, plan: Plan) -> io::R
 }
 
 /// Makes sure that the technique is at work: what nobody catches would look fast.
-fn caught(label: &str) -> anyhow::Result<()> {
+pub(crate) fn caught(label: &str) -> anyhow::Result<()> {
     let own = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
     if label.starts_with(Technique::Preload.word()) {
         anyhow::ensure!(own("maps")?.contains("libparrot.so"), "libparrot.so is not loaded");

@@ -44,7 +44,7 @@ fn the_worker_in_c_shows_a_deliberate_slow_down() {
 
 #[test]
 fn minimal_agents_catch_and_what_cannot_be_is_told() {
-    let by = "preload,rewriting,dispatch,trap,notify,ptrace,static,FUSE,NFS,PARROT";
+    let by = "preload|rewriting|dispatch|trap|notify|ptrace|static|FUSE|NFS|PARROT";
     let arguments = ["techniques", "--placements", "same", "--by", by];
     let (table, _, rows) = bench("agents", &arguments, "");
     // These need nothing but a compiler and an ordinary kernel.
@@ -67,7 +67,7 @@ fn minimal_agents_catch_and_what_cannot_be_is_told() {
 
 #[test]
 fn starting_processes_is_compared() {
-    let arguments = ["spawn", "--placements", "free", "--by", "preload, C,ptrace + seccomp"];
+    let arguments = ["spawn", "--placements", "free", "--by", "preload, C|ptrace + seccomp"];
     let (table, _, rows) = bench("spawn", &arguments, "");
     for operation in ["fork+exec true", "posix_spawn true", "sh -c 'true; true'"] {
         assert!(row(&rows, "preload, C", operation)["ratio"].is_object(), "{table}");
