@@ -21,6 +21,8 @@ mod cut;
 mod data;
 #[path = "driver/fake.rs"]
 mod fake;
+#[path = "driver/killed.rs"]
+mod killed;
 #[path = "driver/lies.rs"]
 mod lies;
 #[path = "driver/meta.rs"]

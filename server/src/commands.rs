@@ -119,6 +119,7 @@ commands! {
     Utimens { path, atime, atime_nsec, mtime, mtime_nsec, follow } WRITE => attributes.utime(
         &path, (atime, atime_nsec), (mtime, mtime_nsec), if follow == 0 { No } else { Yes }
     );
+    Xcreate { path, flags, mode, mark } NONE => file.create(&path, flags, mode, mark);
     Session { key, next } NONE => resume.session(&key, next);
     Renameat2 { path, target, flags } NONE => names.rename(&path, &target, flags);
 }

@@ -99,7 +99,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let parking = Parking::new(resume::Limits {
         grace: options.grace,
         sessions: options.parked,
-        files: descriptors / 2,
+        files: descriptors / 4,
         bytes: PARKED_BYTES,
     });
     let clients = Clients::new(clients::Limits {

@@ -19,7 +19,10 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps,
+    UTIME_OMIT, linkat,
+};
 use rustix::io::Errno;
 
 use crate::acl::HIDDEN_PREFIX;
@@ -65,6 +68,9 @@ pub(crate) struct Place<'e> {
     pub(crate) name: Vec<u8>,
     /// What it was when it was looked at; `None` if there was nothing.
     pub(crate) stat: Option<Stat>,
+    /// Nanoseconds of the access time that a new file begins with: by them whoever makes it knows
+    /// it again when the answer was lost with the server.
+    pub(crate) mark: Option<u32>,
 }
 
 impl AsFd for Dir<'_> {
@@ -155,7 +161,7 @@ impl Export {
             // The root, or a link's target that ends in dots: a directory, found as a whole.
             let dir = if name.is_empty() { Dir::Root(self.root()) } else { self.directory(path)? };
             let stat = rustix::fs::fstat(&dir)?;
-            return Ok(Place { dir, name: b".".to_vec(), stat: Some(stat) });
+            return Ok(Place { dir, name: b".".to_vec(), stat: Some(stat), mark: None });
         }
         let dir = if holder.is_empty() { Dir::Root(self.root()) } else { self.directory(holder)? };
         let stat = match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -163,7 +169,7 @@ impl Export {
             Err(Errno::NOENT) => None,
             Err(error) => return Err(error),
         };
-        Ok(Place { dir, name: name.to_vec(), stat })
+        Ok(Place { dir, name: name.to_vec(), stat, mark: None })
     }
 
     /// Opens a directory by a path relative to the root.
@@ -224,7 +230,11 @@ impl Place<'_> {
         if self.stat.is_some() && !self.is(FileType::RegularFile) {
             return Err(not_a_file(self.existing()?));
         }
-        let file = self.open(flags, mode)?;
+        let exclusive = flags.contains(OFlags::CREATE | OFlags::EXCL);
+        let file = match self.mark.filter(|_| exclusive) {
+            Some(mark) => self.create_marked(flags, mode, mark)?,
+            None => self.open(flags, mode)?,
+        };
         let stat = rustix::fs::fstat(&file)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(file),
@@ -232,10 +242,43 @@ impl Place<'_> {
         }
     }
 
+    /// Creates a file that has its mark from its first moment on, where the file system can do that.
+    fn create_marked(&self, flags: OFlags, mode: Mode, mark: u32) -> Result<OwnedFd, Errno> {
+        let nameless = (flags - OFlags::CREATE - OFlags::EXCL - OFlags::TRUNC) | OFlags::TMPFILE;
+        let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR);
+        if writes
+            && let Ok(file) = rustix::fs::openat(&self.dir, ".", nameless | OFlags::CLOEXEC, mode)
+            && set_mark(&file, mark).is_ok()
+        {
+            let path = by_descriptor(file.as_fd());
+            match linkat(CWD, path, &self.dir, &*self.name, AtFlags::SYMLINK_FOLLOW) {
+                // Names cannot be given that way.
+                Err(Errno::NOENT | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM) => {}
+                named => return named.map(|()| file),
+            }
+        }
+        let file = self.open(flags, mode)?;
+        set_mark(&file, mark)?;
+        Ok(file)
+    }
+
     /// Opens the object as a reference, for calls that want a descriptor.
     pub(crate) fn reference(&self) -> Result<OwnedFd, Errno> {
         self.open(OFlags::PATH, Mode::empty())
     }
+}
+
+/// Sets the access time to a second ago, about, and the nanoseconds to the mark.
+fn set_mark(file: &OwnedFd, mark: u32) -> Result<(), Errno> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = now.map_or(0, |now| now.as_secs().saturating_sub(1));
+    let [marked, omitted] = [(seconds, i64::from(mark)), (0, UTIME_OMIT)];
+    let time = |(seconds, nanoseconds): (u64, i64)| Timespec {
+        tv_sec: seconds.cast_signed(),
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps { last_access: time(marked), last_modification: time(omitted) };
+    rustix::fs::futimens(file, &times)
 }
 
 fn not_a_file(stat: Stat) -> Errno {

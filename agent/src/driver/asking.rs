@@ -4,12 +4,17 @@
 //! calls one operation to the driver, which then can go on where it was: a request whose answer was
 //! lost is the same request when it is asked for again.
 
+use parking_lot::Mutex;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 thread_local! {
     static CURRENT: Cell<u64> = const { Cell::new(0) };
 }
+
+/// Operations that broke off in a driver and are to be asked for again.
+static EXPECTED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 /// Runs `work`, all of whose calls to drivers are about one operation.
 pub fn asking<T>(work: impl FnOnce() -> T) -> T {
@@ -17,7 +22,11 @@ pub fn asking<T>(work: impl FnOnce() -> T) -> T {
     struct Restore(u64);
     impl Drop for Restore {
         fn drop(&mut self) {
-            CURRENT.set(self.0);
+            let over = CURRENT.replace(self.0);
+            let mut expected = EXPECTED.lock();
+            if !expected.is_empty() {
+                expected.remove(&over);
+            }
         }
     }
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -28,6 +37,19 @@ pub fn asking<T>(work: impl FnOnce() -> T) -> T {
 /// The number of the present thread's operation; 0 if nobody will ask again.
 pub(super) fn current() -> u64 {
     CURRENT.get()
+}
+
+/// The present thread's operation broke off, and will be asked for again.
+pub(super) fn expect_again() {
+    let operation = current();
+    if operation != 0 {
+        EXPECTED.lock().insert(operation);
+    }
+}
+
+/// Whether an operation that broke off will be asked for again.
+pub(super) fn is_expected(operation: u64) -> bool {
+    EXPECTED.lock().contains(&operation)
 }
 
 #[cfg(test)]
@@ -45,5 +67,11 @@ mod tests {
         });
         assert!(first != 0 && asking(current) != first);
         assert_eq!(current(), 0);
+        let broken = asking(|| {
+            expect_again();
+            assert!(is_expected(current()));
+            current()
+        });
+        assert!(!is_expected(broken), "nobody asks any more");
     }
 }

@@ -45,6 +45,7 @@ use parrot_chirp::wire::{Request, Word};
 use parrot_common::{Attr, Errno};
 use pool::{Conn, Pool, Repeat};
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use trouble::Trouble;
@@ -80,7 +81,13 @@ fn connect(host: &str, config: &Config) -> Result<Arc<dyn Driver>> {
     let config = ChirpConfig::new(host, config)?;
     let server = config.server();
     let pool = Arc::new(Pool::new(config));
-    Ok(Arc::new(ChirpDriver { pool, server, before: Mutex::default() }))
+    Ok(Arc::new(ChirpDriver {
+        pool,
+        server,
+        before: Mutex::default(),
+        marks: AtomicU64::new(0),
+        random: RandomState::new(),
+    }))
 }
 
 /// All files of one server.
@@ -90,6 +97,9 @@ struct ChirpDriver {
     server: String,
     /// What was at names before operations that may be asked for again.
     before: Mutex<VecDeque<(u64, Before)>>,
+    /// Marks of new files: how many were given, and what makes them ours.
+    marks: AtomicU64,
+    random: RandomState,
 }
 
 type Exchange<T> = std::result::Result<T, Trouble>;
@@ -164,6 +174,11 @@ impl ChirpDriver {
             return Ok(found);
         }
         let found = look_before(self, path)?;
+        self.remember(operation, found);
+        Ok(found)
+    }
+
+    fn remember(&self, operation: u64, found: Before) {
         if operation != 0 {
             let mut before = self.before.lock();
             if before.len() >= BEFORE_MAX {
@@ -171,7 +186,52 @@ impl ChirpDriver {
             }
             before.push_back((operation, found));
         }
-        Ok(found)
+    }
+
+    /// Makes a file that must not be there yet. When the answer is lost and the server was
+    /// restarted, the file is known by its mark.
+    fn create(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<(Bound, Attr)> {
+        let operation = asking::current();
+        let known = self.known_before(operation);
+        let before = known.unwrap_or_else(|| match self.pool.has_sessions() {
+            true => Before::Marked(self.new_mark()),
+            false => Before::Unknown,
+        });
+        if known.is_none() {
+            self.remember(operation, before);
+        }
+        let mark = if let Before::Marked(mark) = before { Some(mark) } else { None };
+        let work = |conn: &Arc<Conn>, link: &mut Link| {
+            let (fd, attr) = file::open(link, path, flags, mode, mark)?;
+            Ok((Bound { conn: Arc::clone(conn), fd }, attr))
+        };
+        let change = Change::Create(path);
+        let made = match self.settled("open", path, (&change, before), work) {
+            Err(error)
+                if known.is_some()
+                    && error.kind() == Kind::Remote(Errno::EEXIST)
+                    && settle(self, &change, before)? == Settled::Done =>
+            {
+                None
+            }
+            result => result?,
+        };
+        if let Some(made) = made {
+            return Ok(made);
+        }
+        let flags = OpenFlags { create: false, exclusive: false, truncate: false, ..flags };
+        self.pool
+            .run(Repeat::Opening, |conn, link| {
+                let (fd, attr) = file::open(link, path, flags, 0, None)?;
+                Ok((Bound { conn: Arc::clone(conn), fd }, attr))
+            })
+            .map_err(|trouble| self.error(trouble, "open", path))
+    }
+
+    /// Below 10^9, another one for each file.
+    fn new_mark(&self) -> u32 {
+        let count = self.marks.fetch_add(1, Relaxed);
+        u32::try_from(self.random.hash_one(count) % 1_000_000_000).unwrap_or(0)
     }
 
     /// What was seen when the operation was asked for first.
@@ -206,20 +266,16 @@ impl Driver for ChirpDriver {
         flags: OpenFlags,
         mode: u32,
     ) -> Result<(Box<dyn RemoteFile>, Attr)> {
-        let work = |conn: &Arc<Conn>, link: &mut Link| {
-            let (fd, attr) = file::open(link, path, flags, mode)?;
-            Ok((Bound { conn: Arc::clone(conn), fd }, attr))
-        };
-        let opened = if flags.create && flags.exclusive {
-            self.settled("open", path, (&Change::Create(path), Before::Unknown), work)?
+        let (bound, attr) = if flags.create && flags.exclusive {
+            self.create(path, flags, mode)?
         } else {
-            let opened = self.pool.run(Repeat::Opening, work);
-            Some(opened.map_err(|trouble| self.error(trouble, "open", path))?)
+            let opened = self.pool.run(Repeat::Opening, |conn, link| {
+                let (fd, attr) = file::open(link, path, flags, mode, None)?;
+                Ok((Bound { conn: Arc::clone(conn), fd }, attr))
+            });
+            opened.map_err(|trouble| self.error(trouble, "open", path))?
         };
         let name = format!("{}{}", self.server, String::from_utf8_lossy(path));
-        let Some((bound, attr)) = opened else {
-            return Err(Error::new(Kind::Disconnected, "open", name, "created, perhaps not by us"));
-        };
         let file = ChirpFile::new(&self.pool, name, path, flags, (bound, &attr));
         Ok((Box::new(file), attr))
     }

@@ -87,10 +87,12 @@ pub enum Before {
     Nothing,
     /// This: device and inode.
     Known((u64, u64)),
+    /// Whatever it was: a file that we make has these nanoseconds in its access time.
+    Marked(u32),
 }
 
-/// Looks at the server for the traces of a change. `before` tells what was at the new directory's
-/// name, or at the name that was to be moved.
+/// Looks at the server for the traces of a change. `before` tells what was at the new name, or at
+/// the name that was to be moved.
 ///
 /// # Errors
 /// The server cannot be asked now.
@@ -104,7 +106,7 @@ pub fn settle(driver: &dyn Driver, change: &Change<'_>, before: Before) -> Resul
             let [from, to] = [lstat(driver, from)?, lstat(driver, to)?]
                 .map(|attr| attr.map(|attr| (attr.dev, attr.ino)));
             Ok(done_if(match before {
-                Before::Unknown => from.is_none() && to.is_some(),
+                Before::Unknown | Before::Marked(_) => from.is_none() && to.is_some(),
                 Before::Nothing => false,
                 // Two names of one file stay as they are.
                 Before::Known(file) => to == Some(file) && from != Some(file),
@@ -132,9 +134,10 @@ pub fn settle(driver: &dyn Driver, change: &Change<'_>, before: Before) -> Resul
             Err(error) => answered(error).map(|errno| done_if(errno == Errno::ENODATA)),
         },
         // An existing file may be another program's, and then two would hold the same lock file.
-        Change::Create(path) => Ok(match lstat(driver, path)? {
-            None => Settled::NotDone,
-            Some(_) => Settled::Unknown,
+        Change::Create(path) => Ok(match (lstat(driver, path)?, before) {
+            (None, _) => Settled::NotDone,
+            (Some(attr), Before::Marked(mark)) => done_if(attr.atime.1 == i64::from(mark)),
+            (Some(_), _) => Settled::Unknown,
         }),
         Change::Append => Ok(Settled::Unknown),
     }

@@ -1,6 +1,6 @@
 //! Servers that go away and come back.
 
-use crate::fake::{Fake, impatient, script, stat_line};
+use crate::fake::{Fake, Script, impatient, script, stat_line};
 use crate::site::{Row, Site, connect};
 use crate::{CREATE, READ, WRITE};
 use parrot_agent::driver::{Config, OpenFlags};
@@ -288,15 +288,39 @@ fn a_wait_can_be_ended() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
-#[test]
-fn the_layer_does_nothing_twice() {
-    let fake = Fake::new(vec![
+/// Connections that break where it hurts.
+fn scripts_with_lost_answers() -> Vec<Script> {
+    vec![
         script(|peer| {
             peer.let_in();
             peer.expect("open /log wa 0");
             peer.say(format!("0\n{}", stat_line(4, 0o100_600, 0)));
             peer.expect("pwrite 0 3 0");
             peer.skip(3);
+        }),
+        script(|peer| {
+            peer.let_in();
+            peer.expect("open /log wa 0");
+            peer.say(format!("0\n{}", stat_line(4, 0o100_600, 0)));
+            peer.expect("fstat 0");
+            peer.say(format!("0\n{}", stat_line(4, 0o100_600, 5)));
+            peer.expect("open /log r 0");
+            peer.say(format!("1\n{}", stat_line(4, 0o100_600, 5)));
+            peer.expect("pread 1 5 0");
+            // Another program's line came first.
+            peer.say("5\nx\nabc");
+            peer.expect("close 1");
+            peer.say("0\n");
+            peer.expect("pwrite 0 3 0");
+            peer.skip(3);
+        }),
+        script(|peer| {
+            peer.let_in();
+            peer.expect("open /log wa 0");
+            peer.say(format!("0\n{}", stat_line(4, 0o100_600, 5)));
+            peer.expect("fstat 0");
+            // It was cut by somebody: nobody can know.
+            peer.say(format!("0\n{}", stat_line(4, 0o100_600, 4)));
         }),
         script(|peer| {
             peer.let_in();
@@ -318,7 +342,12 @@ fn the_layer_does_nothing_twice() {
             peer.expect("lstat /dir");
             peer.say(format!("0\n{}", stat_line(1, 0o040_755, 0)));
         }),
-    ]);
+    ]
+}
+
+#[test]
+fn the_layer_does_nothing_twice() {
+    let fake = Fake::new(scripts_with_lost_answers());
     let told = Arc::new(Mutex::new(Vec::new()));
     let logged = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&logged);
@@ -328,12 +357,13 @@ fn the_layer_does_nothing_twice() {
     let d = Layered::wrap(log, d);
     let append = OpenFlags { write: true, append: true, read: false, ..READ };
     let (file, _) = d.open(b"/log", append, 0).unwrap();
-    let error = file.pwrite(b"abc", 0).unwrap_err();
+    file.pwrite(b"abc", 0).unwrap();
+    let error = file.pwrite(b"def", 0).unwrap_err();
     assert_eq!(error.errno(), Errno::EIO, "{error}");
     d.mkdir(b"/dir", 0o755).unwrap();
     let logged = logged.lock().unwrap();
-    assert_eq!(logged.len(), 3);
+    assert_eq!(logged.len(), 4);
     assert!(logged[0].starts_with("open log/log "), "{logged:?}");
-    assert!(logged[1].contains("must not be done twice"), "{logged:?}");
+    assert!(logged[2].contains("must not be done twice"), "{logged:?}");
     fake.finish();
 }

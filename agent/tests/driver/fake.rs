@@ -66,7 +66,8 @@ pub(crate) struct Fake {
     served: Arc<AtomicUsize>,
 }
 
-type Script = Box<dyn FnOnce(&mut Peer) + Send>;
+/// What a connection does.
+pub(crate) type Script = Box<dyn FnOnce(&mut Peer) + Send>;
 
 impl Fake {
     /// Starts it; `scripts` are for the first, second, … connection.

@@ -22,13 +22,38 @@ pub(crate) fn open(
     mode: u32,
     nanoseconds: bool,
 ) -> Outcome {
+    open_marked(session, path, (flags, mode), nanoseconds, None)
+}
+
+/// `xcreate`: as `open`, of a file that its maker will know again.
+pub(crate) fn create(
+    session: &mut Session,
+    _: Rights,
+    path: &[u8],
+    flags: OpenFlags,
+    mode: u32,
+    mark: u32,
+) -> Outcome {
+    if !flags.has(libc::O_CREAT | libc::O_EXCL) || mark >= 1_000_000_000 {
+        return Err(Code::InvalidRequest.into());
+    }
+    open_marked(session, path, (flags, mode), true, Some(mark))
+}
+
+fn open_marked(
+    session: &mut Session,
+    path: &[u8],
+    (flags, mode): (OpenFlags, u32),
+    nanoseconds: bool,
+    mark: Option<u32>,
+) -> Outcome {
     if !session.has_room() {
         return Err(Code::TooManyOpen.into());
     }
     let service = Arc::clone(&session.service);
     let exclusive = flags.has(libc::O_CREAT | libc::O_EXCL);
     let follow = if exclusive { Follow::No } else { Follow::Yes };
-    let place = service.export.locate(path, follow)?;
+    let place = Place { mark, ..service.export.locate(path, follow)? };
     let file = if place.is(FileType::Directory) {
         open_directory(session, &place, flags)?
     } else {

@@ -404,6 +404,8 @@ requests! {
     Xgetlongdir = "xgetlongdir" { path: PathArg<'a> } => NamesStatsNs;
     /// Extension: sets the times as `utimensat` does, `UTIME_NOW` and `UTIME_OMIT` included.
     Utimens = "utimens" { path: PathArg<'a>, atime: i64, atime_nsec: i64, mtime: i64, mtime_nsec: i64, follow: i64 } => Number;
+    /// Extension: `xopen` of a new file, whose access time gets `mark` as its nanoseconds.
+    Xcreate = "xcreate" { path: PathArg<'a>, flags: OpenFlags, mode: u32, mark: u32 } => FdStatNs;
     /// Extension: names the session that this connection begins or goes on with: 32 hexadecimal
     /// digits, and the number that the next request has.
     Session = "session" { key: Word<'a>, next: i64 } => Number;
@@ -456,6 +458,7 @@ impl Command {
                 | Self::Xgetlongdir
                 | Self::Utimens
                 | Self::Session
+                | Self::Xcreate
                 | Self::Renameat2
         )
     }

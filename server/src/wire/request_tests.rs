@@ -73,7 +73,7 @@ fn every_command_names_its_arguments() {
             .arguments()
             .iter()
             .map(|name| match (*name, *command) {
-                ("flags", Command::Open | Command::Xopen) => "rw",
+                ("flags", Command::Open | Command::Xopen | Command::Xcreate) => "rw",
                 _ => "/7",
             })
             .map(|word| if word == "/7" { "7" } else { word })

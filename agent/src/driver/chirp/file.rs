@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The length of one read or write.
 pub(super) const PIECE: usize = 1 << 20;
 
+/// How much is looked through for what was perhaps appended.
+const SEARCHED: usize = 16 << 20;
+
 /// How many pieces are on their way at once.
 const WINDOW: usize = 4;
 
@@ -27,8 +30,14 @@ pub(super) fn open(
     path: &[u8],
     flags: OpenFlags,
     mode: u32,
+    mark: Option<u32>,
 ) -> std::result::Result<(i64, Attr), Trouble> {
-    let request = open_request(link.extended, path, flags, mode);
+    let request = match mark {
+        Some(mark) if link.can_go_on() => {
+            Request::Xcreate { path: path.into(), flags: wire_flags(flags), mode, mark }
+        }
+        _ => open_request(link.extended, path, flags, mode),
+    };
     let fd = link.ask(&request)?;
     let attr = link.attr()?;
     link.opened(fd);
@@ -91,8 +100,12 @@ pub(super) struct ChirpFile {
     /// The size as last told: a shorter read ends there for sure.
     size: AtomicU64,
     bound: Mutex<Bound>,
-    /// Operations that are to be asked for again, and how many of their bytes are written.
-    progress: Mutex<Vec<(u64, usize)>>,
+    /// Operations that are to be asked for again, how many of their bytes are written, and whether
+    /// the next were perhaps appended.
+    progress: Mutex<Vec<(u64, usize, bool)>>,
+    /// Of a file that is appended to: where it ended when we last looked, and how much we have
+    /// added since.
+    end: Mutex<(u64, u64)>,
 }
 
 impl ChirpFile {
@@ -112,22 +125,136 @@ impl ChirpFile {
             size: AtomicU64::new(attr.size),
             bound: Mutex::new(bound),
             progress: Mutex::default(),
+            end: Mutex::new((attr.size, 0)),
         }
     }
 
-    /// How much of its data the present operation had written before it was asked for again.
-    fn progress_of_operation(&self) -> usize {
+    /// How much of its data the present operation had written before it was asked for again, and
+    /// whether it is in doubt about the next piece.
+    fn progress_of_operation(&self) -> (usize, bool) {
         let progress = self.progress.lock();
-        progress.iter().find(|(of, _)| *of == asking::current()).map_or(0, |(_, done)| *done)
+        let mine = progress.iter().find(|(of, ..)| *of == asking::current());
+        mine.map_or((0, false), |(_, done, in_doubt)| (*done, *in_doubt))
     }
 
-    fn note_progress(&self, done: usize) {
+    /// Whether that was noted for an operation that will be asked for again.
+    fn note_progress(&self, done: usize, in_doubt: bool) -> bool {
         let operation = asking::current();
         let mut progress = self.progress.lock();
-        progress.retain(|(of, _)| *of != operation);
-        if done > 0 && operation != 0 {
-            progress.push((operation, done));
+        progress.retain(|(of, ..)| *of != operation);
+        let noted = operation != 0;
+        if noted && (done > 0 || in_doubt) {
+            progress.push((operation, done, in_doubt));
         }
+        noted
+    }
+
+    /// Writes one exchange's worth; `done` counts on.
+    fn write_some(
+        &self,
+        repeat: Repeat,
+        window: usize,
+        (data, done): (&[u8], &mut usize),
+        offset: u64,
+    ) -> Result<()> {
+        let before = *done;
+        let result = self.run("write", repeat, |link, fd| {
+            write_pieces(link, fd, data, offset, (&mut *done, window))
+        });
+        let again = matches!(&result, Err(error) if error.is_transient());
+        self.note_progress(if again { *done } else { 0 }, false);
+        if result.is_ok() && *done == before {
+            return Err(Error::remote(Errno::EIO, "write", self.name.clone()));
+        }
+        result
+    }
+
+    /// Adds data at the end; looks what became of a piece whose answer was lost.
+    fn append(&self, data: &[u8]) -> Result<()> {
+        let (mut done, mut in_doubt) = self.progress_of_operation();
+        let mut lost = None;
+        while done < data.len() {
+            if in_doubt {
+                let rest = data.get(done..).unwrap_or_default();
+                done += match self.settle_append(rest.get(..PIECE).unwrap_or(rest), done) {
+                    // Nobody will ask again: what counts is what happened first.
+                    Err(error) if asking::current() == 0 => return Err(lost.unwrap_or(error)),
+                    result => result?,
+                };
+                in_doubt = false;
+                continue;
+            }
+            let before = done;
+            let result = self.write_some(Repeat::Unsent, 1, (data, &mut done), 0);
+            self.end.lock().1 += wide(done - before);
+            match result {
+                Err(error) if error.is_in_doubt() && error.is_transient() => {
+                    // A server that says nothing is not asked at once.
+                    let at_once = error.kind() == Kind::Disconnected && lost.is_none();
+                    in_doubt = true;
+                    if !at_once {
+                        let noted = self.note_progress(done, true);
+                        return Err(error.doubted(!noted));
+                    }
+                    lost = Some(error);
+                }
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out how much of a piece was appended whose answer was lost: what follows the place
+    /// where the file ended is looked through. Another program's data may be there too.
+    fn settle_append(&self, piece: &[u8], done: usize) -> Result<usize> {
+        let unknown = |why: &'static str| {
+            self.note_progress(0, false);
+            Error::new(Kind::Disconnected, "write", self.name.clone(), why).doubted(true)
+        };
+        let away = |error: Error| {
+            let noted = error.is_transient() && self.note_progress(done, true);
+            error.doubted(!noted)
+        };
+        let (seen, own) = *self.end.lock();
+        let end = seen.saturating_add(own);
+        let size = self.fstat().map_err(away)?.size;
+        let added = size.checked_sub(end).ok_or_else(|| unknown("it is shorter now"))?;
+        let added = usize::try_from(added).ok().filter(|added| *added <= SEARCHED);
+        let mut tail = vec![0; added.ok_or_else(|| unknown("it has grown very much"))?];
+        match self.read_by_name(&mut tail, end) {
+            Ok(got) if got == tail.len() => {}
+            Err(error) if error.is_transient() => return Err(away(error)),
+            _ => return Err(unknown("what was written cannot be read")),
+        }
+        let there = if piece.starts_with(&tail) {
+            tail.len()
+        } else if own > 0 {
+            // Others write too, so what is there may be what we have added before.
+            return Err(unknown("others have added to it"));
+        } else if tail.windows(piece.len()).any(|part| part == piece) {
+            piece.len()
+        } else {
+            0
+        };
+        *self.end.lock() = (size, 0);
+        Ok(there)
+    }
+
+    /// Reads with a descriptor of its own: this file may be open for writing only.
+    fn read_by_name(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let flags = OpenFlags { read: true, ..OpenFlags::default() };
+        let read = self.pool.run(Repeat::Opening, |_, link| {
+            let (fd, attr) = open(link, &self.path, flags, 0, None)?;
+            let read = match (attr.dev, attr.ino) == self.identity {
+                true => read_pieces(link, fd, buf, offset),
+                false => Err(stale("another file has its name")),
+            };
+            if !matches!(read, Err(Trouble::Broken { .. })) {
+                link.close(&[fd])?;
+            }
+            read
+        });
+        read.map_err(|trouble| trouble.error("read", self.name.clone()))
     }
 
     /// Runs an exchange about this file, once more on a new connection if that may be.
@@ -160,7 +287,7 @@ impl ChirpFile {
             return Ok(());
         }
         let opened = self.pool.run(Repeat::Opening, |conn, link| {
-            let (fd, attr) = open(link, &self.path, self.flags, 0)?;
+            let (fd, attr) = open(link, &self.path, self.flags, 0, None)?;
             if (attr.dev, attr.ino) != self.identity {
                 link.close(&[fd])?;
                 return Err(stale("another file has its name"));
@@ -311,22 +438,16 @@ impl RemoteFile for ChirpFile {
     }
 
     fn pwrite(&self, data: &[u8], offset: u64) -> Result<()> {
-        let append = self.flags.append;
-        let (repeat, window) = if append { (Repeat::Unsent, 1) } else { (Repeat::Freely, WINDOW) };
-        let mut done = self.progress_of_operation();
-        while done < data.len() {
-            let before = done;
-            let result = self.run("write", repeat, |link, fd| {
-                write_pieces(link, fd, data, offset, (&mut done, window))
-            });
-            let again = matches!(&result, Err(error) if error.is_transient());
-            self.note_progress(if again { done } else { 0 });
-            result?;
-            if done == before {
-                return Err(Error::remote(Errno::EIO, "write", self.name.clone()));
+        if self.flags.append {
+            self.append(data)?;
+        } else {
+            let mut done = self.progress_of_operation().0;
+            while done < data.len() {
+                self.write_some(Repeat::Freely, WINDOW, (data, &mut done), offset)?;
             }
+            self.size.fetch_max(offset.saturating_add(wide(done)), Relaxed);
         }
-        self.size.fetch_max(offset.saturating_add(wide(done)), Relaxed);
+        self.note_progress(0, false);
         Ok(())
     }
 

@@ -88,6 +88,12 @@ impl Conn {
         self.broken.load(SeqCst)
     }
 
+    /// Whether another operation broke off here and comes first.
+    fn is_reserved(&self) -> bool {
+        let operation = self.unfinished.load(SeqCst);
+        operation != 0 && operation != asking::current() && asking::is_expected(operation)
+    }
+
     /// Whether the present thread's operation broke off here, and goes on here when it is asked for
     /// again.
     fn is_awaited(&self) -> bool {
@@ -207,8 +213,13 @@ impl Pool {
         // What may be done twice at no cost is not worth being taken up.
         let stays = operation != 0 && repeat != Repeat::Freely;
         let taken_up = stays && link.exchange.unfinished == Some(operation);
-        if !taken_up {
-            link.exchange.unfinished = None;
+        if let Some(other) = link.exchange.unfinished.take_if(|_| !taken_up)
+            && other != operation
+            && asking::is_expected(other)
+        {
+            link.exchange.unfinished = Some(other);
+            let cause = "an operation that broke off comes first".into();
+            return Err(Trouble::Broken { kind: Kind::Disconnected, sent: false, cause });
         }
         if let Err(trouble) = link.check(once) {
             if !link.can_go_on() {
@@ -246,6 +257,7 @@ impl Pool {
             }
             if stays {
                 // The same operation will be asked for again, and go on here.
+                asking::expect_again();
                 return away.map_or(result, Err).map_err(not_sent);
             }
             link.exchange.unfinished = None;
@@ -268,7 +280,7 @@ impl Pool {
     fn take(&self, repeat: Repeat) -> Result<Arc<Conn>, Trouble> {
         let mut conns = self.conns.lock();
         loop {
-            let usable = || conns.iter().filter(|conn| !conn.is_broken());
+            let usable = || conns.iter().filter(|conn| !conn.is_broken() && !conn.is_reserved());
             let unused = || usable().filter(|conn| conn.users.load(SeqCst) == 0);
             let awaited = usable().find(|conn| repeat != Repeat::Freely && conn.is_awaited());
             let fine = || unused().find(|conn| !conn.down.load(SeqCst));
