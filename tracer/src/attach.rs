@@ -25,7 +25,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 pub(crate) fn become_traced(program: &Program, trace: impl FnOnce(i32)) -> (Failure, SigSet) {
     let mask = signals::block_all();
     let failure = match start_tracer(trace) {
-        Ok(()) => program.become_guest(&filter::base(TABLE, false), &mask),
+        Ok(()) => program.become_guest(&filter::base(TABLE, filter::More::default()), &mask),
         Err(error) => {
             Failure { stage: Stage::Seize, errno: error.raw_os_error().unwrap_or(libc::EPERM) }
         }

@@ -2,6 +2,7 @@
 
 use crate::holes::OnHole;
 use crate::log::Flag;
+use crate::slips::Format;
 use clap::Parser;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ Examples:
       A list of mounts, and ten minutes of patience when a server is away.
   parrot-trace -d syscall -o trace.txt ls /chirp/host:9094/
       Writes every caught call and what became of it to trace.txt.
+  parrot-trace --holes python3 script.py /chirp/host:9094/data
+      Runs it as LD_PRELOAD=libparrot.so would, and lists the calls that got past the library.
 
 A mountlist has lines of the form  LOGICAL TARGET [OPTIONS]  as in
   /data     /chirp/host:9094/data   ro cache=session
@@ -83,6 +86,30 @@ pub(crate) struct Options {
     /// What to do when a program makes a call on a remote object that Parrot does not handle.
     #[arg(long, value_name = "POLICY", value_enum, default_value = "warn", env = "PARROT_ON_HOLE")]
     pub(crate) on_hole: OnHole,
+
+    /// Run the program with libparrot.so, and tell which calls slip past it.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    pub(crate) holes: Option<Format>,
+
+    /// Write what --holes tells to this file instead of stderr.
+    #[arg(long, value_name = "FILE", requires = "holes")]
+    pub(crate) holes_file: Option<PathBuf>,
+
+    /// Tell which techniques work on this machine and, for COMMAND, what will catch its calls:
+    /// status 0 all is well, 1 something is limited, 2 something does not work.
+    #[arg(long, conflicts_with = "holes")]
+    pub(crate) doctor: bool,
+
+    /// With --doctor: ask each server of the mountlist, too.
+    #[arg(long, requires = "doctor")]
+    pub(crate) reach: bool,
 
     /// Write counters to this file as JSON when everything has ended.
     #[arg(long, value_name = "FILE")]

@@ -15,6 +15,7 @@
 mod calls;
 mod lives;
 mod own;
+mod slips;
 mod waiting;
 
 use crate::backend::{Backend, Way};
@@ -26,6 +27,7 @@ use crate::process::Process;
 use crate::ptrace::{Event, Running, wait_any};
 use crate::regs::Regs;
 use crate::signals::Signals;
+use crate::slips::Slips;
 use crate::stats::Stats;
 use crate::worker::{Gate, Pool, new_scratch};
 use parrot_common::handler::{Namespace, Scratch};
@@ -89,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) root: i32,
     /// Its end is reported by nobody else: this process stops when it is stopped.
     pub(crate) job_control: bool,
+    /// The library works too, and what slips past it is noted.
+    pub(crate) watch: bool,
 }
 
 /// The loop and its tables.
@@ -114,6 +118,7 @@ pub(crate) struct Engine {
     /// When pending signals were looked at.
     ticks: Instant,
     told: lives::Told,
+    slips: Option<Slips>,
 }
 
 impl Engine {
@@ -132,6 +137,7 @@ impl Engine {
             }
         }
         let root = plan.root;
+        let slips = plan.watch.then(Slips::default);
         let mut engine = Self {
             plan,
             threads: HashMap::new(),
@@ -149,6 +155,7 @@ impl Engine {
             brought: Vec::new(),
             ticks: Instant::now(),
             told: lives::Told::default(),
+            slips,
         };
         engine.adopt(root);
         Ok(engine)
@@ -161,6 +168,11 @@ impl Engine {
             self.handle_event(tid, event);
         }
         self.root_end.unwrap_or(End::Killed(libc::SIGKILL))
+    }
+
+    /// What slipped past the library, when that was asked for.
+    pub(crate) const fn slips(&self) -> Option<&Slips> {
+        self.slips.as_ref()
     }
 
     /// The counters.

@@ -111,16 +111,28 @@ fn own_action(nr: usize) -> Option<Action> {
     }
 }
 
-/// The base filter. With `tell_refused`, refused calls stop too, so that they can be reported.
-pub(crate) fn base(table: &[Row], tell_refused: bool) -> Vec<Insn> {
+/// What a base filter stops besides what it must.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct More {
+    /// Refused calls, so that they can be reported.
+    pub(crate) refused: bool,
+    /// Calls on every descriptor.
+    pub(crate) descriptors: bool,
+}
+
+/// The base filter.
+pub(crate) fn base(table: &[Row], more: More) -> Vec<Insn> {
     let actions = actions(table, |row| match row.policy {
         _ if let Some(action) = own_action(row.nr) => action,
         Policy::Path => match empty_path_flags(row.nr) {
-            Some(arg) => Action::StopUnless(arg, libc::AT_EMPTY_PATH.unsigned_abs()),
-            None => Action::Stop,
+            Some(arg) if !more.descriptors => {
+                Action::StopUnless(arg, libc::AT_EMPTY_PATH.unsigned_abs())
+            }
+            _ => Action::Stop,
         },
         Policy::Always => Action::Stop,
-        Policy::Refuse(_) if tell_refused => Action::Stop,
+        Policy::Fd(..) if more.descriptors => Action::Stop,
+        Policy::Refuse(_) if more.refused => Action::Stop,
         Policy::Refuse(errno) => Action::Refuse(errno.0.unsigned_abs()),
         Policy::Fd(..) | Policy::Pass(_) => Action::Go,
     });

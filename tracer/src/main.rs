@@ -15,11 +15,15 @@
 //! | `process`, `follow`, `stats` | tables, the loop's processor, counters |
 //! | `launch`, `attach`, `signals` | the first guest's start; joining a running session; signals |
 //! | `run`, `cli`, `rules`, `place` | one run: options, mountlist, the session's directory |
+//! | `slips`, `elf` | `--holes`: what slips past the library; looking into program files |
+//! | `doctor` | `--doctor`: what works on this machine, what catches a program |
 //! | `log`, `refused` | messages |
 
 mod attach;
 mod backend;
 mod cli;
+mod doctor;
+mod elf;
 mod engine;
 mod filter;
 mod follow;
@@ -39,7 +43,9 @@ mod regs;
 mod rules;
 mod run;
 mod signals;
+mod slips;
 mod stats;
+mod watch;
 mod worker;
 
 use clap::Parser as _;

@@ -39,6 +39,8 @@ pub(crate) struct Process {
 /// The descriptor numbers of a process that stop, see [`crate::filter`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Armed {
+    /// The base filter stops the calls on every number.
+    pub(crate) everything: bool,
     numbers: BTreeMap<i32, Level>,
     filters: usize,
     all: Option<Level>,
@@ -153,7 +155,7 @@ fn look_in(dir: &File, fd: i32, session: &[u8]) -> Option<FdClass> {
 impl Armed {
     /// Whether the number was ever a shadow's: others need no look.
     pub(crate) fn knows(&self, fd: i32) -> bool {
-        self.numbers.contains_key(&fd)
+        self.everything || self.numbers.contains_key(&fd)
     }
 
     /// The highest of these numbers.
@@ -163,6 +165,9 @@ impl Armed {
 
     /// The filter to install so that calls on this shadow stop, if one is missing.
     pub(crate) fn want(&self, fd: i32, kind: Kind) -> Option<Wanted> {
+        if self.everything {
+            return None;
+        }
         let level = match kind {
             Kind::Complete => Level::Attributes,
             Kind::Served | Kind::Dir => Level::Data,

@@ -52,25 +52,32 @@ impl Surroundings {
     }
 }
 
-fn reason(around: &Surroundings) -> String {
-    match around {
-        Surroundings { yama: Some(3), .. } => {
-            "the administrator has switched ptrace off (kernel.yama.ptrace_scope=3)".to_owned()
-        }
-        Surroundings { yama: Some(2), .. } => {
-            "only an administrator may trace here (kernel.yama.ptrace_scope=2)".to_owned()
-        }
-        Surroundings { tracer: Some(pid), .. } => format!(
-            "this process is itself traced by process {pid} (strace, gdb, or another parrot-trace), and \
-             its children are too; start parrot-trace outside of it"
-        ),
-        Surroundings { filtered: true, .. } => {
-            "a seccomp filter of the container forbids it; with Docker or Podman give the container \
-             --cap-add=SYS_PTRACE or --security-opt seccomp=unconfined"
-                .to_owned()
-        }
-        _ => "the kernel or a security module forbids it".to_owned(),
+impl Surroundings {
+    /// What in them forbids ptrace, if something is known to.
+    pub(crate) fn reason(&self) -> Option<String> {
+        Some(match self {
+            Self { yama: Some(3), .. } => {
+                "the administrator has switched ptrace off (kernel.yama.ptrace_scope=3)".to_owned()
+            }
+            Self { yama: Some(2), .. } => {
+                "only an administrator may trace here (kernel.yama.ptrace_scope=2)".to_owned()
+            }
+            Self { tracer: Some(pid), .. } => format!(
+                "this process is itself traced by process {pid} (strace, gdb, or another \
+                 parrot-trace), and its children are too; start parrot-trace outside of it"
+            ),
+            Self { filtered: true, .. } => {
+                "a seccomp filter of the container forbids it; with Docker or Podman give the container \
+                 --cap-add=SYS_PTRACE or --security-opt seccomp=unconfined"
+                    .to_owned()
+            }
+            Self { .. } => return None,
+        })
     }
+}
+
+fn reason(around: &Surroundings) -> String {
+    around.reason().unwrap_or_else(|| "the kernel or a security module forbids it".to_owned())
 }
 
 /// The message for a program that could not be started.

@@ -6,7 +6,7 @@ use crate::engine::{End, Engine, Plan};
 use crate::launch::Program;
 use crate::log::{self, Flag};
 use crate::signals::{self, Signals};
-use crate::{OWN_FAILURE, attach, filter, os, place, refused, rules};
+use crate::{OWN_FAILURE, attach, doctor, filter, os, place, refused, rules, watch};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parrot_agent::driver::DRIVERS;
@@ -16,6 +16,7 @@ use parrot_common::{Op, Request};
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -36,10 +37,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(name) = &options.check_driver {
         return Ok(check_driver(name));
     }
+    if options.doctor {
+        return doctor::run(options);
+    }
     if options.command.is_empty() {
         bail!("no program to run; try --help");
     }
     match &options.session {
+        // Watched by --holes: the tracer is there already.
+        Some(_) if refused::nested() => become_it(options),
         Some(dir) => join(options, dir.as_os_str()),
         None => {
             start_log(options)?;
@@ -62,7 +68,12 @@ fn nested(options: &Options) -> Result<ExitCode> {
              them to the outer one"
         );
     }
-    let failure = program(options)?.become_program();
+    become_it(options)
+}
+
+/// Becomes the program: the tracer that has this process has the program too.
+fn become_it(options: &Options) -> Result<ExitCode> {
+    let failure = program(options, None)?.become_program();
     let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
     Ok(ExitCode::from(attach::report(failure, &name)))
 }
@@ -82,21 +93,28 @@ fn check_driver(name: &str) -> ExitCode {
 }
 
 /// The program that the options name.
-fn program(options: &Options) -> Result<Program> {
-    let environment = environment(options.work_dir.as_deref());
+fn program(options: &Options, watched: Option<&Path>) -> Result<Program> {
+    let environment = environment(options.work_dir.as_deref(), watched)?;
     let (argv0, dir) = (options.argv0.as_deref(), options.work_dir.as_deref());
     Program::new(&options.command, argv0, environment, dir).context("the command line")
 }
 
-/// The guest's environment.
-fn environment(work_dir: Option<&OsStr>) -> Vec<(OsString, OsString)> {
+/// The guest's environment. `watched`: the session that the library shall use.
+fn environment(
+    work_dir: Option<&OsStr>,
+    watched: Option<&Path>,
+) -> Result<Vec<(OsString, OsString)>> {
     let mut all: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let preload = watched.is_some().then(watch::library).transpose()?;
     let mut set = |key: &str, value: OsString| {
         all.retain(|(known, _)| known != key);
         all.push((key.into(), value));
     };
     set(ENABLED, "1".into());
-    set(TRACED, "1".into());
+    match watched {
+        Some(session) => set("PARROT_SESSION", session.into()),
+        None => set(TRACED, "1".into()),
+    }
     if let Some(dir) = work_dir.filter(|dir| dir.as_bytes().starts_with(b"/")) {
         set("PWD", dir.to_owned());
     }
@@ -105,8 +123,11 @@ fn environment(work_dir: Option<&OsStr>) -> Vec<(OsString, OsString)> {
             *value = without_libparrot(value);
         }
     }
+    if let Some(library) = preload {
+        watch::preload(&mut all, &library);
+    }
     all.retain(|(key, value)| key != "LD_PRELOAD" || !value.is_empty());
-    all
+    Ok(all)
 }
 
 /// `LD_PRELOAD` without our own library: its work is done by the tracer.
@@ -125,13 +146,20 @@ fn without_libparrot(value: &OsStr) -> OsString {
 /// The normal form: parent of the program, owner of the session.
 fn own(options: &Options) -> Result<ExitCode> {
     let table = rules::compile(options)?;
-    let program = program(options)?;
-    let filter = filter::base(TABLE, log::on(Flag::Hole));
+    let base = options.temp_dir.clone().unwrap_or_else(pick_base);
+    let dir = place::make(&base, &table);
+    let watch = options.holes.is_some();
+    let program = program(options, watch.then_some(dir.as_path()))?;
+    let more = filter::More { refused: log::on(Flag::Hole), descriptors: watch };
+    let filter = filter::base(TABLE, more);
     let mask = signals::block_all();
     // Before any thread exists.
     let mut child = program.fork(&filter, &mask).context("cannot fork")?;
     raise_descriptor_limit();
-    let session = open_session(options, &table)?;
+    let session = open_session(options, dir, &table)?;
+    if watch {
+        watch::serve(&session, &table)?;
+    }
     let ns = rules::namespace(table, session.dir().as_os_str().as_bytes().to_vec())?;
     if let Err(error) = child.seize() {
         bail!(refused::ptrace(error.raw_os_error().unwrap_or(libc::EPERM)));
@@ -143,6 +171,7 @@ fn own(options: &Options) -> Result<ExitCode> {
         on_hole: options.on_hole,
         root: child.pid,
         job_control: true,
+        watch,
     };
     let mut engine = Engine::new(plan, signals).context("cannot start the loop")?;
     let end = engine.run();
@@ -150,6 +179,7 @@ fn own(options: &Options) -> Result<ExitCode> {
     let troubles = session.finish();
     place::leave(session.dir());
     report_statistics(options, &engine, statistics.as_deref())?;
+    watch::report(options, &engine)?;
     if let Some(failure) = child.failure() {
         let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
         let dir = options.work_dir.as_ref().map(|dir| dir.to_string_lossy()).unwrap_or_default();
@@ -163,9 +193,8 @@ fn own(options: &Options) -> Result<ExitCode> {
 }
 
 /// The session of this run: in a directory of its own, with messages for the user.
-fn open_session(options: &Options, table: &[u8]) -> Result<Session> {
-    let base = options.temp_dir.clone().unwrap_or_else(pick_base);
-    let mut config = SessionConfig::new(place::make(&base, table), table.to_vec());
+fn open_session(options: &Options, dir: PathBuf, table: &[u8]) -> Result<Session> {
+    let mut config = SessionConfig::new(dir, table.to_vec());
     config.driver.auth.clone_from(&options.auth);
     if let Some(files) = &options.tickets {
         config.driver.tickets = parrot_agent::session::tickets(files);
@@ -219,10 +248,10 @@ fn raise_descriptor_limit() {
 
 /// The other form: this process becomes the program, a descendant traces it for a running session.
 fn join(options: &Options, dir: &OsStr) -> Result<ExitCode> {
-    let path = std::path::Path::new(dir).join("rules");
+    let path = Path::new(dir).join("rules");
     let table = std::fs::read(&path).with_context(|| path.display().to_string())?;
     let ns = rules::namespace(table, dir.as_bytes().to_vec())?;
-    let program = program(options)?;
+    let program = program(options, None)?;
     let on_hole = options.on_hole;
     let trace = |root| {
         raise_descriptor_limit();
@@ -231,7 +260,7 @@ fn join(options: &Options, dir: &OsStr) -> Result<ExitCode> {
         let _ = start_log(options);
         let Ok(signals) = Signals::start(root, false) else { return };
         let backend = Backend::Joined(ns.session);
-        let plan = Plan { ns, backend, on_hole, root, job_control: false };
+        let plan = Plan { ns, backend, on_hole, root, job_control: false, watch: false };
         if let Ok(mut engine) = Engine::new(plan, signals) {
             engine.adopt_descriptors();
             engine.run();

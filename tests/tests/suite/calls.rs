@@ -135,3 +135,78 @@ fn other_architectures() {
     }
     g.finish();
 }
+
+/// Runs a command line with `--holes`; what it says, and the list.
+fn slips(g: &Guest, words: &[&str]) -> (Run, Vec<serde_json::Value>) {
+    let file = g.session.local().join("slips");
+    let mut command = g.session.clean(&programs::program("parrot-trace"));
+    command.arg("--holes=json").arg("--holes-file").arg(&file);
+    for rule in g.place.mounts() {
+        command.args(["-M", rule]);
+    }
+    command.args(["-M", &format!("/etc/services={}/services", g.root())]);
+    let run = g.session.run_command(command.arg("--").args(words));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}: {}", run.describe()));
+    let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+    (run, all["slipped"].as_array().unwrap().clone())
+}
+
+/// `--holes`: a call that gets past the library is told with its name, how often it was made, where
+/// its instruction is and what it was about; and it is answered all the same.
+#[test]
+fn slips_are_told() {
+    let g = Guest::new(Technique::Trace, PlaceKind::Ours);
+    g.setup(&format!("{TREE}; echo 'parrot-test 4242/tcp' > $R/services"));
+    let file = format!("{}/f", g.root());
+    let program = guest("inline", Link::Dynamic).display().to_string();
+
+    // What the library catches is no slip.
+    let (run, list) = slips(&g, &["cat", &file]);
+    assert_eq!((run.out().as_str(), list.len()), ("hello\n", 0), "{list:?} {}", run.describe());
+
+    // An instruction in the program.
+    let (run, list) = slips(&g, &[&program, "open", &file]);
+    assert_eq!(run.out(), "hello\n", "{list:?} {}", run.describe());
+    let [slip] = list.as_slice() else { panic!("{list:?}") };
+    assert_eq!((&slip["call"], &slip["count"]), (&"open".into(), &1.into()), "{slip}");
+    assert_eq!((&slip["library"], &slip["program"]), (&program.clone().into(), &program.into()));
+    assert!(slip["symbol"].as_str().unwrap().starts_with("raw+"), "{slip}");
+    assert_eq!((&slip["preloaded"], &slip["example"]), (&true.into(), &file.clone().into()));
+
+    // libc's own open, in the middle of another function.
+    let program = guest("inline", Link::Dynamic).display().to_string();
+    let (run, list) = slips(&g, &[&program, "service", "parrot-test"]);
+    assert_eq!(run.out(), "port 4242\n", "{list:?} {}", run.describe());
+    let of_libc = |slip: &&serde_json::Value| {
+        slip["library"].as_str().unwrap().contains("libc.so") && slip["example"] == "/etc/services"
+    };
+    let slip = list.iter().find(of_libc).unwrap_or_else(|| panic!("{list:?}"));
+    assert!(slip["caller"]["symbol"].as_str().unwrap().starts_with("main+"), "{slip}");
+
+    // A static child: nothing is preloaded into it.
+    let script = format!("busybox cat {file}; cat {file}");
+    let (run, list) = slips(&g, &["bash", "-c", &script]);
+    assert_eq!(run.out(), "hello\nhello\n", "{list:?} {}", run.describe());
+    assert!(!list.is_empty(), "{}", run.describe());
+    for slip in &list {
+        assert!(slip["program"].as_str().unwrap().ends_with("/busybox"), "{list:?}");
+        assert_eq!(slip["preloaded"], false, "{list:?}");
+    }
+    g.finish();
+}
+
+/// The same for people, on stderr; the status is the program's own.
+#[test]
+fn slips_for_people() {
+    let g = Guest::new(Technique::Trace, PlaceKind::Ours);
+    g.setup(TREE);
+    let file = format!("{}/f", g.root());
+    let program = guest("inline", Link::Dynamic).display().to_string();
+    let mut command = g.session.clean(&programs::program("parrot-trace"));
+    let words = ["--holes", "--", "sh", "-c", "\"$0\" open \"$1\"; exit 7", &program, &file];
+    let run = g.session.run_command(command.args(words)).code(7);
+    let err = run.err();
+    assert!(err.contains("1 calls slipped past libparrot.so"), "{err}");
+    assert!(err.contains("raw+") && err.contains(&file), "{err}");
+    g.finish();
+}

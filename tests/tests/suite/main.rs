@@ -17,6 +17,7 @@
 //! | `random` | random operations: the same results as a plain directory |
 //! | `clients` | Debian's Chirp clients against our server |
 //! | `tickets` | logging in with a ticket, at both servers |
+//! | `doctor` | `parrot-trace --doctor`: this machine, a program, the servers |
 //! | `status` | exit status, signals, options |
 #![cfg(test)]
 
@@ -24,6 +25,7 @@ mod archives;
 mod calls;
 mod clients;
 mod descriptors;
+mod doctor;
 mod entries;
 mod languages;
 mod many;

@@ -15,7 +15,6 @@ use parrot_common::shadow::Kind;
 use parrot_common::syscall::Policy;
 use parrot_common::{Errno, FdClass, Outcome, Reason};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Space for one descriptor in a control message.
@@ -56,6 +55,10 @@ impl Engine {
         }
         if log::on(Flag::Hole) {
             self.log_refused(tid, entry.nr);
+        }
+        if self.is_the_librarys(&mut call) {
+            self.carry_out(call, entry, Outcome::Pass(Reason::Declared));
+            return;
         }
         let outcome = if entry.message == filter::FOREIGN {
             self.foreign(tid)
@@ -131,6 +134,7 @@ impl Engine {
         if let Some(flag) = self.wanted_in_log(entry.nr) {
             self.log_call(flag, &mut call, entry, &outcome);
         }
+        self.note_slip(&mut call, entry, outcome);
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         let resumed = match outcome {
             Outcome::Pass(_) => {

@@ -51,7 +51,9 @@ impl CloneFlags {
 impl Engine {
     /// The root process: seized, not yet stopped.
     pub(super) fn adopt(&mut self, tid: i32) {
-        let thread = Thread::new(Arc::new(Process::new(tid)), Area::default());
+        let process = Process::new(tid);
+        process.armed.lock().everything = self.plan.watch;
+        let thread = Thread::new(Arc::new(process), Area::default());
         self.threads.insert(tid, thread);
     }
 
@@ -113,6 +115,9 @@ impl Engine {
             self.threads.insert(tid, Thread::new(old.process, Area::default()));
         }
         self.stats.programs += 1;
+        if let Some(slips) = &mut self.slips {
+            slips.forget(tid);
+        }
         log::line(Flag::Process, tid, || format!("is now {}", program(tid)));
         self.tell_privilege(tid);
         stopped.cont(0);

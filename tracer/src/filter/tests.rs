@@ -39,7 +39,7 @@ fn run(code: &[Insn], arch: u32, nr: u32, args: [u64; 6]) -> u32 {
 
 #[test]
 fn base_follows_the_policy_of_every_row() {
-    let code = base(TABLE, false);
+    let code = base(TABLE, More::default());
     assert!(code.len() < 4096, "{} instructions", code.len());
     for row in TABLE {
         let nr = u32::try_from(row.nr).unwrap();
@@ -56,7 +56,7 @@ fn base_follows_the_policy_of_every_row() {
 
 #[test]
 fn unknown_and_foreign_calls_stop() {
-    let code = base(TABLE, false);
+    let code = base(TABLE, More::default());
     assert_eq!(run(&code, AUDIT_ARCH, 9999, [0; 6]), RET_TRACE);
     let newer = u32::try_from(parrot_common::syscall::NEWER).unwrap();
     assert_eq!(run(&code, AUDIT_ARCH, newer, [0; 6]), RET_TRACE);
@@ -67,7 +67,7 @@ fn unknown_and_foreign_calls_stop() {
 
 #[test]
 fn fstat_in_disguise_does_not_stop() {
-    let code = base(TABLE, false);
+    let code = base(TABLE, More::default());
     let nr = u32::try_from(libc::SYS_newfstatat).unwrap();
     let flags = |flags: i32| [3, 0, 0, u64::from(flags.unsigned_abs()), 0, 0];
     assert_eq!(run(&code, AUDIT_ARCH, nr, flags(libc::AT_EMPTY_PATH)), RET_ALLOW);

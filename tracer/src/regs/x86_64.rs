@@ -36,6 +36,11 @@ impl Regs {
         self.0.rax.cast_signed() as isize
     }
 
+    /// The address behind the call's instruction.
+    pub(crate) const fn ip(&self) -> u64 {
+        self.0.rip
+    }
+
     /// The stack pointer.
     pub(crate) const fn sp(&self) -> usize {
         self.0.rsp as usize
