@@ -2,6 +2,7 @@
 
 use crate::andrew::AndrewArgs;
 use crate::compare::{self, CompareArgs};
+use crate::fill::{self, FillArgs};
 use crate::lab::{Common, Comparison, Lab};
 use crate::suite::{SuiteName, Technique};
 use crate::techniques::{self, TechniquesArgs};
@@ -38,6 +39,8 @@ enum Command {
     All(PlainArgs),
     /// Two saved runs, and what became worse
     Compare(CompareArgs),
+    /// Puts the tables of saved runs into a document
+    Fill(FillArgs),
     /// Takes and gives bytes; started by the other commands
     #[command(hide = true)]
     Echo,
@@ -143,6 +146,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Scale(args) => one(&args.common, "scale", scale::run),
         Command::All(args) => all(&args.common),
         Command::Compare(args) => compare::run(&args),
+        Command::Fill(args) => fill::run(&args),
         Command::Echo => echo::serve(),
         Command::Phases(args) => phases::run(&args),
         Command::Worker(args) => worker::run(&args),

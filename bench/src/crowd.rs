@@ -30,6 +30,7 @@ pub(crate) fn block(lab: &mut Lab, placement: Placement) -> Block<'static> {
             |what: &str, unit| Row::time(format!("{what}, {clients} clients")).unit(unit).at(x);
         rows.push(row("connect and log in", Unit::Time));
         rows.push(row("memory of a connection", Unit::Memory));
+        rows.push(row("memory of the server", Unit::Memory));
         rows.push(row("time between answers", Unit::Time));
         rows.push(row("slowest client by the median", Unit::Factor));
     }
@@ -63,11 +64,11 @@ pub(crate) fn block(lab: &mut Lab, placement: Placement) -> Block<'static> {
 fn cells(address: SocketAddr, pid: i32, clients: u32) -> Vec<Cell> {
     match crowd(address, pid, clients) {
         Ok(cells) => cells.into_iter().map(Ok).collect(),
-        Err(story) => vec![Err(story); 4],
+        Err(story) => vec![Err(story); 5],
     }
 }
 
-fn crowd(address: SocketAddr, pid: i32, clients: u32) -> Result<[f64; 4], String> {
+fn crowd(address: SocketAddr, pid: i32, clients: u32) -> Result<[f64; 5], String> {
     let before = memory(pid);
     let started = Instant::now();
     let mut connections = Vec::new();
@@ -78,14 +79,15 @@ fn crowd(address: SocketAddr, pid: i32, clients: u32) -> Result<[f64; 4], String
     }
     let many = f64::from(clients);
     let connecting = started.elapsed().as_secs_f64() * 1e9 / many;
-    let memory = (memory(pid) - before).max(0.0) / many;
+    let whole = memory(pid);
+    let each = (whole - before).max(0.0) / many;
     let mut answers = ask(connections)?;
     answers.sort_by(f64::total_cmp);
     let all: f64 = answers.iter().sum();
     let (Some(least), Some(median)) = (answers.first(), answers.get(answers.len() / 2)) else {
         return Err("no client".to_owned());
     };
-    Ok([connecting, memory, ASKING.as_secs_f64() * 1e9 / all, median / least.max(0.5)])
+    Ok([connecting, each, whole, ASKING.as_secs_f64() * 1e9 / all, median / least.max(0.5)])
 }
 
 /// Everybody asks until the time is over; the answers that each got.

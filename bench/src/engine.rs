@@ -36,6 +36,13 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
+    const ALL: [Self; 5] = [Self::Time, Self::Rate, Self::Memory, Self::Number, Self::Factor];
+
+    /// The unit with this word.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|unit| unit.word() == word)
+    }
+
     /// The word for files.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -130,7 +137,7 @@ pub(crate) struct Block<'a> {
     pub(crate) rows: Vec<Row>,
     /// Who does it; the first is the baseline.
     pub(crate) contenders: Vec<Contender<'a>>,
-    /// The most that a ratio may be, by row and contender.
+    /// The most that a ratio may be (for a rate the least), by row and contender.
     pub(crate) goals: Vec<(usize, usize, f64)>,
 }
 
@@ -149,7 +156,7 @@ pub(crate) struct Measured {
     pub(crate) contenders: Vec<String>,
     /// By contender, then by row, then by round.
     pub(crate) cells: Vec<Vec<Vec<Cell>>>,
-    /// The most that a ratio may be, by row and contender.
+    /// The most that a ratio may be (for a rate the least), by row and contender.
     pub(crate) goals: Vec<(usize, usize, f64)>,
 }
 

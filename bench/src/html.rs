@@ -90,7 +90,7 @@ fn table_row(line: &Line, out: &mut String) {
         }
         None => out.push_str("<td><td>"),
     }
-    let goal = line.goal.map_or(String::new(), |goal| format!("≤ {goal}"));
+    let goal = line.goal_text();
     let mark = if line.verdict() == Verdict::Missed { " class=m" } else { "" };
     let _ = write!(out, "<td{mark}>{goal} {}", line.verdict().word());
     if let Some(trouble) = line.trouble() {
@@ -171,9 +171,11 @@ fn curves(name: &str, contenders: &[String], lines: &[&Line], out: &mut String) 
         let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let colour = colour(index);
         let path = path.join(" ");
+        // Colours come again after a while; lines of the second set are broken.
+        let dashes = if index < COLOURS.len() { "" } else { "stroke-dasharray=\"5 3\"" };
         let _ = write!(
             out,
-            "<polyline points=\"{path}\" fill=none stroke=\"{colour}\" stroke-width=1.6 />"
+            "<polyline points=\"{path}\" fill=none stroke=\"{colour}\" stroke-width=1.6 {dashes}/>"
         );
         for (x, y) in points {
             let _ = write!(out, "<circle cx={x:.1} cy={y:.1} r=2.6 fill=\"{colour}\"/>");

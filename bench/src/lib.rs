@@ -27,6 +27,7 @@ mod crowd;
 mod delay;
 mod echo;
 mod engine;
+mod fill;
 mod html;
 mod lab;
 mod machine;

@@ -79,6 +79,7 @@ pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Comparison> {
     let mut blocks = Vec::new();
     for placement in lab.common.placements(&[Placement::Same, Placement::Free]) {
         blocks.push(servers(lab, placement));
+        blocks.push(against_stock(lab, placement));
     }
     for placement in lab.common.placements(&[Placement::Free]) {
         for kind in server::Kind::ALL {
@@ -108,7 +109,20 @@ fn wanted(common: &Common, ops: &[Op]) -> Vec<Op> {
     ops.iter().filter(|op| common.wants(op.0)).copied().collect()
 }
 
-/// The servers under one plain client.
+/// What our server is held to: against an echo of the same bytes, and against the stock server;
+/// for rates the least.
+const GOALS: [(&str, Option<f64>, f64); 8] = [
+    ("stat", Some(1.5), 0.15),
+    ("open+close", Some(1.5), 0.15),
+    ("pread 1 B", Some(1.5), 0.15),
+    ("pread 8 KiB", Some(1.5), 0.15),
+    ("pread by 1 MiB", None, 2.0),
+    ("pwrite by 1 MiB", None, 2.0),
+    ("getfile of 1 MiB", None, 1.2),
+    ("putfile of 1 MiB", None, 1.2),
+];
+
+/// The servers under one plain client, beside the echo.
 fn servers(lab: &mut Lab, placement: Placement) -> Block<'static> {
     let ops = wanted(&lab.common, SERVER);
     let starter = Starter::new(lab);
@@ -124,27 +138,64 @@ fn servers(lab: &mut Lab, placement: Placement) -> Block<'static> {
         }
         Err(reason) => Contender::missing("echo", reason),
     }];
-    for kind in server::Kind::ALL.into_iter().filter(|kind| lab.common.asks(kind.word())) {
-        let address = lab.servers.address(kind, placement, &lab.programs, &lab.sandbox);
-        contenders.push(match address.and_then(|a| placement.guest_cpu().map(|_| a)) {
-            Ok(address) => {
-                let invocation = plain(&ops, "--chirp", address);
-                let (starter, ops) = (starter.clone(), ops.clone());
-                Contender::new(kind.word(), move || {
-                    Ok(rates(&ops, starter.run("client", &invocation, placement)))
-                })
-            }
-            Err(reason) => Contender::missing(kind.word(), reason),
-        });
-    }
+    contenders.extend(server::Kind::ALL.map(|kind| client(lab, kind, placement, &ops)));
+    let goals = goals(&ops, |(_, echo, _)| *echo);
+    table("requests to a server", placement, &ops, contenders, goals)
+}
+
+/// Our server with the stock server as the baseline.
+fn against_stock(lab: &mut Lab, placement: Placement) -> Block<'static> {
+    let ops = wanted(&lab.common, SERVER);
+    let kinds = [server::Kind::Stock, server::Kind::Ours];
+    let contenders = kinds.map(|kind| client(lab, kind, placement, &ops)).into();
+    let goals = goals(&ops, |(_, _, stock)| Some(*stock));
+    table("parrot-chirpd against chirp_server", placement, &ops, contenders, goals)
+}
+
+/// The goals of the second contender.
+fn goals(
+    ops: &[Op],
+    goal: impl Fn(&(&str, Option<f64>, f64)) -> Option<f64>,
+) -> Vec<(usize, usize, f64)> {
+    let of = |name: &str| GOALS.iter().find(|(known, ..)| *known == name).and_then(&goal);
+    ops.iter().enumerate().filter_map(|(row, op)| Some((row, 1, of(op.0)?))).collect()
+}
+
+fn table(
+    title: &str,
+    placement: Placement,
+    ops: &[Op],
+    contenders: Vec<Contender<'static>>,
+    goals: Vec<(usize, usize, f64)>,
+) -> Block<'static> {
     Block {
-        title: "requests to a server".to_owned(),
+        title: title.to_owned(),
         placement,
         layout: Layout::List,
         warm_up: false,
-        rows: rows(&ops),
+        rows: rows(ops),
         contenders,
-        goals: Vec::new(),
+        goals,
+    }
+}
+
+/// The plain client on one server.
+fn client(
+    lab: &mut Lab,
+    kind: server::Kind,
+    placement: Placement,
+    ops: &[Op],
+) -> Contender<'static> {
+    let address = lab.servers.address(kind, placement, &lab.programs, &lab.sandbox);
+    match address.and_then(|address| placement.guest_cpu().map(|_| address)) {
+        Ok(address) => {
+            let (starter, ops) = (Starter::new(lab), ops.to_vec());
+            let invocation = plain(&ops, "--chirp", address);
+            Contender::new(kind.word(), move || {
+                Ok(rates(&ops, starter.run("client", &invocation, placement)))
+            })
+        }
+        Err(reason) => Contender::missing(kind.word(), reason),
     }
 }
 
@@ -376,20 +427,20 @@ fn local(lab: &Lab, placement: Placement) -> Block<'static> {
         });
         contenders.push(micro::contender(lab, technique.word(), placement, made));
     }
-    Block {
-        title: "local driver".to_owned(),
-        placement,
-        layout: Layout::List,
-        warm_up: false,
-        rows: rows(&ops),
-        contenders,
-        goals: Vec::new(),
-    }
+    table("local driver", placement, &ops, contenders, Vec::new())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_goal_is_one_of_a_row() {
+        for (name, ..) in GOALS {
+            assert!(SERVER.iter().any(|op| op.0 == name), "{name}");
+        }
+        assert_eq!(goals(SERVER, |(_, echo, _)| *echo).len(), 4);
+    }
 
     #[test]
     fn every_operation_has_a_cell_for_every_row() {

@@ -64,7 +64,7 @@ fn longest<'a>(words: impl Iterator<Item = &'a String>, least: usize) -> usize {
 
 fn row(line: &Line, first: bool, wide: usize, width: usize) -> String {
     let name = if first { line.operation.as_str() } else { "" };
-    let goal = line.goal.map_or(String::new(), |goal| format!("≤ {goal}"));
+    let goal = line.goal_text();
     let number = |summary: Option<crate::stats::Summary>| {
         summary.map_or("–".into(), |s| number(s.median, line.unit))
     };

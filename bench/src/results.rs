@@ -20,7 +20,7 @@ pub(crate) struct Line {
     pub(crate) unit: Unit,
     /// Where it stands on the axis of a curve.
     pub(crate) x: Option<f64>,
-    /// The most that the ratio may be.
+    /// The most that the ratio may be; for a rate the least.
     pub(crate) goal: Option<f64>,
     /// The numbers, by round.
     pub(crate) cells: Vec<Cell>,
@@ -82,10 +82,21 @@ impl Line {
         summary(self.base_cells.iter().filter_map(|cell| cell.as_ref().ok().copied()))
     }
 
+    /// A goal is the most that a time may be, and the least that a rate may be.
+    fn meets(&self, ratio: f64, goal: f64) -> bool {
+        if self.unit == Unit::Rate { ratio >= goal } else { ratio <= goal }
+    }
+
+    /// The goal, for people.
+    pub(crate) fn goal_text(&self) -> String {
+        let sign = if self.unit == Unit::Rate { "≥" } else { "≤" };
+        self.goal.map_or(String::new(), |goal| format!("{sign} {goal}"))
+    }
+
     /// Whether the goal is met.
     pub(crate) fn verdict(&self) -> Verdict {
         match (self.ratio(), self.goal) {
-            (Some(ratio), Some(goal)) if ratio.median <= goal => Verdict::Met,
+            (Some(ratio), Some(goal)) if self.meets(ratio.median, goal) => Verdict::Met,
             (Some(_), Some(_)) => Verdict::Missed,
             (None, Some(_)) => Verdict::Missing,
             (_, None) if self.value().is_none() => Verdict::Missing,
@@ -174,6 +185,8 @@ pub(crate) mod tests {
         let line = example(vec![Ok(1.0)], vec![failed()]);
         assert_eq!(line.verdict(), Verdict::Missing);
         assert_eq!(line.trouble().unwrap(), "native: no such file");
+        let line = Line { unit: Unit::Rate, ..example(vec![Ok(120.0)], vec![Ok(100.0)]) };
+        assert_eq!((line.verdict(), line.goal_text().as_str()), (Verdict::Met, "≥ 1.1"));
         let line = Line { goal: None, ..example(vec![Ok(1.0)], vec![Ok(1.0)]) };
         assert_eq!(line.verdict(), Verdict::NoGoal);
     }

@@ -155,14 +155,14 @@ const SCRATCH: Place = Place::Sandbox("local/scratch");
 
 const LOCAL: &[Row] = &[
     same("getpid", Kind::Getpid, Place::Nowhere, (Some(1.05), None)),
-    same("fstat", Kind::Fstat, DATA, goals(1.05, 1.15)),
-    same("stat", Kind::Stat, DATA, goals(1.10, 20.0)),
-    same("open+close", Kind::Open, DATA, goals(1.10, 20.0)),
-    same("read 1 B", Kind::Read1, DATA, goals(1.05, 1.15)),
-    same("read 8 KiB", Kind::Read8k, DATA, goals(1.05, 1.15)),
-    same("write 8 KiB", Kind::Write8k, SCRATCH, goals(1.05, 1.15)),
-    same("pwrite 8 KiB", Kind::Pwrite8k, SCRATCH, goals(1.05, 1.15)),
-    same("read 1 MiB", Kind::Read1m, DATA, goals(1.05, 1.15)),
+    same("fstat", Kind::Fstat, DATA, goals(1.05, 1.10)),
+    same("stat", Kind::Stat, DATA, goals(1.10, 12.0)),
+    same("open+close", Kind::Open, DATA, goals(1.10, 12.0)),
+    same("read 1 B", Kind::Read1, DATA, goals(1.05, 1.10)),
+    same("read 8 KiB", Kind::Read8k, DATA, goals(1.05, 1.10)),
+    same("write 8 KiB", Kind::Write8k, SCRATCH, goals(1.05, 1.10)),
+    same("pwrite 8 KiB", Kind::Pwrite8k, SCRATCH, goals(1.05, 1.10)),
+    same("read 1 MiB", Kind::Read1m, DATA, goals(1.05, 1.10)),
     same("fork+exec true", Kind::Spawn, Place::Program, goals(1.15, 1.50)),
 ];
 
