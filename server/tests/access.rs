@@ -73,7 +73,10 @@ fn each_right() {
         ("x", "address:127.0.0.1 x"),
     ]);
     for dir in ["r", "w", "d", "p", "a", "x"] {
-        std::fs::write(server.root().join(dir).join("f"), b"data").unwrap();
+        let file = server.root().join(dir).join("f");
+        std::fs::write(&file, b"data").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&file, mode).unwrap();
     }
     let mut client = server.stranger();
     for (right, allowed) in ALLOWED.iter().copied() {
@@ -85,7 +88,9 @@ fn each_right() {
                     continue;
                 }
                 let line = request.replace('P', &format!("/{dir}"));
-                assert_eq!(client.ask(&line), -2, "{line}");
+                // Whoever may put is told that a name is taken.
+                let taken = dir == "p" && line.starts_with("putfile");
+                assert_eq!(client.ask(&line), if taken { -4 } else { -2 }, "{line}");
             }
         }
         for request in allowed {
@@ -109,7 +114,8 @@ fn the_right_to_put_makes_new_files_only() {
     let server = server(&[("", "address:127.0.0.1 lp")]);
     let mut client = server.stranger();
     client.put("/f", b"mine");
-    assert_eq!(client.ask("putfile /f 420 3"), -2);
+    assert_eq!(client.ask("putfile /f 420 3"), -4);
+    assert_eq!(client.ask("open /f wcx 420"), -4);
     assert_eq!(client.ask("open /f wc 420"), -2);
     assert_eq!(client.ask("unlink /f"), -2);
     assert_eq!(client.ask("open /g rwc 420"), -2, "reading is another right");

@@ -18,6 +18,18 @@ const LETTERS: [(u8, Rights); 7] = [
     (b'x', Rights::EXECUTE),
 ];
 
+/// The letters that may stand in the brackets of `v`. There, to write does not include to put.
+const RESERVABLE: [(u8, Rights); 8] = [
+    (b'r', Rights::READ),
+    (b'w', Rights::WRITE),
+    (b'l', Rights::LIST),
+    (b'd', Rights::DELETE),
+    (b'p', Rights::PUT),
+    (b'a', Rights::ADMIN),
+    (b'x', Rights::EXECUTE),
+    (b'v', Rights::RESERVE),
+];
+
 impl Rights {
     /// No right.
     pub(crate) const NONE: Self = Self(0);
@@ -47,7 +59,19 @@ impl Rights {
 
     /// What both sets have.
     pub(crate) const fn only(self, other: Self) -> Self {
-        Self(self.0 & other.0)
+        let both = Self(self.told().0 & other.told().0);
+        // Nothing in common would stand for the usual rights.
+        if both.0 >> RESERVED == 0 { both.without(Self::RESERVE) } else { both }
+    }
+
+    /// The same set, with the rights that `v` gives if it does not say.
+    const fn told(self) -> Self {
+        if self.has(Self::RESERVE) { Self(self.0 | self.reserved().0 << RESERVED) } else { self }
+    }
+
+    /// What the other set does not have.
+    const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Tells whether all of `other` is here.
@@ -55,9 +79,13 @@ impl Rights {
         self.0 & other.0 == other.0
     }
 
-    /// The rights that the maker of a directory gets by `v`.
+    /// The rights that the maker of a directory gets by `v`: `rwlda` if it does not say. The right to write includes the right to
+    /// put as soon as they are in a list.
     pub(crate) const fn reserved(self) -> Self {
-        Self(self.0 >> RESERVED)
+        match self.0 >> RESERVED {
+            0 => Self::OWNER,
+            told => Self(told),
+        }
     }
 
     /// Reads letters; `n`, `.` and `-` stand for nothing. `None` if a letter is no right.
@@ -86,12 +114,14 @@ impl Rights {
         }
         self.push_plain(out);
         if self.has(Self::RESERVE) {
-            let reserved = self.reserved();
+            let reserved = Self(self.0 >> RESERVED);
             out.extend_from_slice(b"v(");
-            reserved.push_plain(out);
+            // In this place alone the stock server puts `v` before the last two.
+            reserved.without(Self::ADMIN.with(Self::EXECUTE)).push_plain(out);
             if reserved.has(Self::RESERVE) {
                 out.push(b'v');
             }
+            reserved.only(Self::ADMIN.with(Self::EXECUTE)).push_plain(out);
             out.push(b')');
         }
     }
@@ -107,14 +137,15 @@ fn one(letter: u8) -> Option<Rights> {
     Some(if *right == Rights::WRITE { right.with(Rights::PUT) } else { *right })
 }
 
-/// Reads what follows a `v`: letters in brackets, or nothing, which stands for `rwlda`.
+/// Reads what follows a `v`: letters in brackets, or nothing.
 fn reserve(rest: &[u8]) -> Option<(Rights, &[u8])> {
-    let [b'(', inside @ ..] = rest else { return Some((Rights::OWNER, rest)) };
+    let [b'(', inside @ ..] = rest else { return Some((Rights::NONE, rest)) };
     let close = inside.iter().position(|byte| *byte == b')')?;
     let (letters, after) = inside.split_at_checked(close)?;
     let mut all = Rights::NONE;
     for letter in letters {
-        all = all.with(if *letter == b'v' { Rights::RESERVE } else { one(*letter)? });
+        let (_, right) = RESERVABLE.iter().find(|(known, _)| known == letter)?;
+        all = all.with(*right);
     }
     Some((all, after.get(1..)?))
 }
@@ -129,9 +160,10 @@ mod tests {
             ("rwlda", "rwldpa"),
             ("n", "n"),
             (".", "n"),
-            ("v", "v(rwldpa)"),
+            ("v", "v()"),
             ("xv(rlv)l", "lxv(rlv)"),
             ("v()", "v()"),
+            ("v(axvw)", "v(wvax)"),
         ] {
             let mut out = Vec::new();
             let rights = Rights::parse(given.as_bytes()).unwrap();
@@ -139,6 +171,10 @@ mod tests {
             assert_eq!(String::from_utf8(out.clone()).unwrap(), printed);
             assert_eq!(Rights::parse(&out), Some(rights));
         }
+        let parse = |letters: &str| Rights::parse(letters.as_bytes()).unwrap();
+        assert_eq!(parse("v").reserved(), parse("rwlda"), "as good as told");
+        assert_eq!(parse("rv").only(parse("lv(rl)")).reserved(), parse("rl"));
+        assert_eq!(parse("rv(r)").only(parse("rv(l)")), parse("r"), "nothing in common");
         for wrong in ["z", "v(r", "v(z)", "r)"] {
             assert_eq!(Rights::parse(wrong.as_bytes()), None, "{wrong}");
         }

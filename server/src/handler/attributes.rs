@@ -64,6 +64,7 @@ pub(crate) fn access(session: &mut Session, _: Rights, path: &[u8], mode: u32) -
     let mut real = Access::EXISTS;
     real.set(Access::READ_OK, mode & 4 != 0);
     real.set(Access::WRITE_OK, mode & 2 != 0);
+    real.set(Access::EXEC_OK, mode & 1 != 0 && !directory);
     let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::accessat(&place.dir, &*place.name, real, flags)?;
     session.out.number(0);

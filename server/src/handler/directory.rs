@@ -109,7 +109,10 @@ pub(crate) fn mkdir(session: &mut Session, _: Rights, path: &[u8], mode: u32) ->
 fn may_make(session: &Session, place: &Place<'_>) -> Outcome<Rights> {
     let rights = session.rights(place.dir.as_fd())?;
     if !rights.has(Rights::WRITE) && !rights.has(Rights::RESERVE) {
-        return Err(Code::NotAuthorized.into());
+        // Whoever may look is told that it is there already, as `mkdir -p` expects.
+        let seen = place.is(FileType::Directory) && !place.is_hidden() && rights.has(Rights::LIST);
+        let code = if seen { Code::AlreadyExists } else { Code::NotAuthorized };
+        return Err(code.into());
     }
     not_hidden(place)?;
     if place.name == b"." {

@@ -94,7 +94,7 @@ fn open_file(session: &Session, place: &Place<'_>, flags: OpenFlags, mode: u32) 
         if !rights.has(Rights::WRITE) {
             // The right to put makes new files only, whatever happens meanwhile.
             let makes = flags.has(libc::O_CREAT) && rights.has(Rights::PUT);
-            if !makes || place.stat.is_some() {
+            if !makes || place.stat.is_some() && !flags.has(libc::O_CREAT | libc::O_EXCL) {
                 return Err(Code::NotAuthorized.into());
             }
             wanted |= OFlags::EXCL;

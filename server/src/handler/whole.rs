@@ -73,6 +73,8 @@ fn may_store(session: &Session, right: Rights, place: &Place<'_>) -> Outcome<boo
     match (rights.has(right), rights.has(Rights::PUT) && place.stat.is_none()) {
         (true, _) => Ok(false),
         (false, true) => Ok(true),
+        // Whoever may make new files may know that a name is taken.
+        (false, false) if rights.has(Rights::PUT) => Err(Code::AlreadyExists.into()),
         (false, false) => Err(Code::NotAuthorized.into()),
     }
 }

@@ -1,0 +1,3 @@
+//! `request` for libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| parrot_fuzz::target::request::run(data));

@@ -1,0 +1,3 @@
+//! `server` for libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| parrot_fuzz::target::server::run(data));
