@@ -65,6 +65,9 @@ pub struct Config {
     pub tickets: Vec<PathBuf>,
     /// How long one request may stay without any answer before the connection counts as dead.
     pub silence: Duration,
+    /// How long a connection on which files are open may be idle before something is said on it,
+    /// for servers and networks that forget idle ones (after 60 s, commonly).
+    pub keep_alive: Duration,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How many connections to one server at most.
@@ -77,6 +80,7 @@ impl Default for Config {
             auth: Vec::new(),
             tickets: Vec::new(),
             silence: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(25),
             connect_timeout: Duration::from_secs(10),
             connections: 8,
         }

@@ -13,7 +13,7 @@
 //! ```text
 //! | magic 8 | count u32 | flags u32 | count × 32-byte entries, longest prefix first | strings |
 //! entry: prefix offset, length, target offset, length (u32 each), kind, perm, cache, on_transient,
-//!        locks (u8 each), 3 spare, ttl ms, deadline ms (u32, u32::MAX = not given)
+//!        locks (u8 each), silence in 0.1 s (u16, 0 = not given), 1 spare, ttl ms, deadline ms (u32, u32::MAX = not given)
 //! ```
 
 mod parse;
@@ -128,6 +128,9 @@ pub struct Rule<'a> {
     pub ttl_ms: Option<u32>,
     /// How long transient failures are retried, milliseconds, if given.
     pub deadline_ms: Option<u32>,
+    /// How long a server may say nothing before its connection counts as dead, milliseconds, if
+    /// given.
+    pub silence_ms: Option<u32>,
 }
 
 /// A rule that a name matches.
@@ -233,6 +236,10 @@ impl<'a> Table<'a> {
             locks: if byte(20)? == 1 { Locks::Refuse } else { Locks::Session },
             ttl_ms: time(24),
             deadline_ms: time(28),
+            silence_ms: match u16::from_le_bytes([byte(21)?, byte(22)?]) {
+                0 => None,
+                tenths => Some(u32::from(tenths) * 100),
+            },
         })
     }
 

@@ -276,6 +276,7 @@ impl Driver for ChirpDriver {
             opened.map_err(|trouble| self.error(trouble, "open", path))?
         };
         let name = format!("{}{}", self.server, String::from_utf8_lossy(path));
+        self.pool.keep_alive();
         let file = ChirpFile::new(&self.pool, name, path, flags, (bound, &attr));
         Ok((Box::new(file), attr))
     }

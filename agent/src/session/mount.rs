@@ -290,8 +290,9 @@ impl Core {
         let host = std::str::from_utf8(host).map_err(|_| Halt::from(Errno::EHOSTUNREACH))?;
         let patience = self.patience(scheme, host.as_bytes());
         let config = &self.driver_config;
+        let silence = self.silence(scheme, host.as_bytes()).unwrap_or(config.silence);
         let config = Config {
-            silence: config.silence.min(patience),
+            silence: silence.min(patience),
             connect_timeout: config.connect_timeout.min(patience),
             ..config.clone()
         };
@@ -316,16 +317,30 @@ impl Core {
 
     /// The shortest deadline of the rules that lead to a server: no request may take longer.
     fn patience(&self, scheme: &[u8], host: &[u8]) -> Duration {
-        let leads = |rule: &Rule<'_>| {
-            let mut parts = rule.target.get(1..).unwrap_or_default().splitn(3, |&b| b == b'/');
-            rule.kind == RuleKind::Remote
-                && rule.on_transient != OnTransient::Hold
-                && parts.next() == Some(scheme)
-                && parts.next().is_none_or(|other| other.is_empty() || other == host)
-        };
-        let rules = self.table.rules().filter(leads);
+        let rules = self.rules_to(scheme, host);
+        let rules = rules.filter(|rule| rule.on_transient != OnTransient::Hold);
         let shortest = rules.filter_map(|rule| rule.deadline_ms).min();
         shortest.map_or(Duration::MAX, |ms| Duration::from_millis(ms.into()))
+    }
+
+    /// How long a server may say nothing: the shortest time of the rules that lead to it.
+    fn silence(&self, scheme: &[u8], host: &[u8]) -> Option<Duration> {
+        let shortest = self.rules_to(scheme, host).filter_map(|rule| rule.silence_ms).min();
+        shortest.map(|ms| Duration::from_millis(ms.into()))
+    }
+
+    /// The rules that lead to a server.
+    fn rules_to<'s>(
+        &'s self,
+        scheme: &'s [u8],
+        host: &'s [u8],
+    ) -> impl Iterator<Item = Rule<'static>> + 's {
+        self.table.rules().filter(move |rule| {
+            let mut parts = rule.target.get(1..).unwrap_or_default().splitn(3, |&b| b == b'/');
+            rule.kind == RuleKind::Remote
+                && parts.next() == Some(scheme)
+                && parts.next().is_none_or(|other| other.is_empty() || other == host)
+        })
     }
 
     /// The names in a made-up directory: the next components of the rules, and of the servers that

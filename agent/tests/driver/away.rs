@@ -367,3 +367,45 @@ fn the_layer_does_nothing_twice() {
     assert!(logged[2].contains("must not be done twice"), "{logged:?}");
     fake.finish();
 }
+
+/// Idle for longer than the server allows, with a file open that has no name any more.
+fn idle(row: Row, keep_alive: Duration) {
+    let config = Config { keep_alive, ..impatient() };
+    let site = Site::with_options(row, &config, &["-t", "1s"]);
+    let (file, _) = site.driver.open(b"/file", CREATE, 0o644).unwrap();
+    file.pwrite(b"still here", 0).unwrap();
+    let both = OpenFlags { read: true, ..WRITE };
+    let (file, _) = site.driver.open(b"/file", both, 0).unwrap();
+    std::fs::remove_file(site.tree.join("file")).unwrap();
+    // What is waited for is that nothing happens.
+    std::thread::sleep(Duration::from_millis(2500));
+    let mut buf = [0; 20];
+    assert_eq!(file.pread(&mut buf, 0).unwrap(), 10);
+    assert_eq!(&buf[..10], b"still here");
+}
+
+#[test]
+fn idle_connections_with_files_are_kept_parrot() {
+    idle(Row::Parrot, Duration::from_millis(300));
+}
+
+#[test]
+fn idle_connections_with_files_are_kept_stock() {
+    idle(Row::Stock, Duration::from_millis(300));
+}
+
+#[test]
+fn a_file_without_a_name_outlives_its_connection() {
+    // Nothing is said meanwhile, and the server hangs up; it keeps the session.
+    idle(Row::Parrot, Duration::from_secs(1000));
+}
+
+#[test]
+fn idle_connections_without_files_cost_nothing() {
+    let config = Config { keep_alive: Duration::from_millis(50), ..impatient() };
+    let site = Site::with(Row::Parrot, &config);
+    drop(site.driver.open(b"/file", CREATE, 0o644).unwrap());
+    let before = site.driver.counters().requests;
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(site.driver.counters().requests <= before + 1, "something was said for no file");
+}

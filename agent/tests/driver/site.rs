@@ -39,6 +39,11 @@ impl Site {
     }
 
     pub(crate) fn with(row: Row, config: &Config) -> Self {
+        Self::with_options(row, config, &[])
+    }
+
+    /// A server with more on its command line.
+    pub(crate) fn with_options(row: Row, config: &Config, options: &[&'static str]) -> Self {
         let tree = new_tree();
         match row {
             Row::Local => {
@@ -46,7 +51,7 @@ impl Site {
                 Self { row, driver: connect("local", "-", config), tree, prefix, server: None }
             }
             Row::Parrot | Row::Stock => {
-                let server = Server::start(row, &tree);
+                let server = Server::start(row, &tree, options);
                 let host = format!("127.0.0.1:{}", server.port);
                 let driver = connect("chirp", &host, config);
                 Self { row, driver, tree, prefix: Vec::new(), server: Some(server) }
@@ -97,11 +102,12 @@ pub(crate) struct Server {
     row: Row,
     tree: PathBuf,
     child: Option<Child>,
+    options: Vec<&'static str>,
     pub(crate) port: u16,
 }
 
 impl Server {
-    fn start(row: Row, tree: &Path) -> Self {
+    fn start(row: Row, tree: &Path, options: &[&'static str]) -> Self {
         let acl = tree.join(".__acl");
         fs::write(&acl, "unix:* rwlda\nhostname:* rwlda\naddress:* rwlda\n").expect("acl");
         if nix::unistd::geteuid().is_root() {
@@ -109,7 +115,8 @@ impl Server {
                 chown(path, Some(ACCOUNT.1), Some(ACCOUNT.1)).expect("chown");
             }
         }
-        let mut server = Self { row, tree: tree.to_owned(), child: None, port: 0 };
+        let (tree, options) = (tree.to_owned(), options.to_vec());
+        let mut server = Self { row, tree, child: None, options, port: 0 };
         server.start_again();
         server
     }
@@ -121,7 +128,7 @@ impl Server {
         let mut command = Command::new(program(self.row));
         command.arg("-r").arg(&self.tree).arg("-Z").arg(&port_file);
         command.args(["-p", &self.port.to_string(), "-I", "127.0.0.1", "-u", "-"]);
-        command.args(["-a", "unix", "-a", "hostname", "-a", "address"]);
+        command.args(["-a", "unix", "-a", "hostname", "-a", "address"]).args(&self.options);
         if nix::unistd::geteuid().is_root() {
             command.args(["-i", ACCOUNT.0]);
         }

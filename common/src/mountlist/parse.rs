@@ -42,6 +42,8 @@ struct Options {
     locks: Locks,
     ttl: u32,
     deadline: u32,
+    /// Tenths of a second; 0 is not given.
+    silence: u16,
 }
 
 impl Options {
@@ -52,6 +54,7 @@ impl Options {
         locks: Locks::Session,
         ttl: u32::MAX,
         deadline: u32::MAX,
+        silence: 0,
     };
 
     /// Reads one option word. `None`: it is none.
@@ -84,9 +87,14 @@ impl Options {
             (b"deadline", value) => {
                 self.deadline = milliseconds(value).ok_or("deadline= takes seconds")?;
             }
+            (b"silence", value) => {
+                let tenths = milliseconds(value).map_or(0, |ms| ms / 100);
+                let tenths = u16::try_from(tenths).ok().filter(|tenths| *tenths > 0);
+                self.silence = tenths.ok_or("silence= takes seconds, from 0.1 to 6553")?;
+            }
             _ => {
                 return Err("unknown option (known: ro, rw, letters of rwx, cache=, ttl=, \
-                            deadline=, on-transient=, locks=)");
+                            deadline=, silence=, on-transient=, locks=)");
             }
         }
         Ok(())
@@ -304,14 +312,15 @@ impl<'m> Builder<'m> {
         }
         let entry = room(self.out, at, ENTRY).ok_or(FULL)?;
         let numbers = [prefix.0, prefix.1, target.0, target.1];
+        let [low, high] = options.silence.to_le_bytes();
         let mut bytes = numbers.iter().flat_map(|&n| low32(n).to_le_bytes()).chain([
             kind as u8,
             options.perm,
             options.cache as u8,
             options.on_transient as u8,
             options.locks as u8,
-            0,
-            0,
+            low,
+            high,
             0,
         ]);
         let times = [options.ttl, options.deadline];

@@ -45,7 +45,7 @@ fn the_longest_prefix_at_a_component_border_wins() {
 #[test]
 fn words_options_and_escapes() {
     let list = compile(
-        "# comment\n/a\\040b /chirp/h cache=strict ttl=1.5 deadline=300,on-transient=hold # why\n\
+        "# comment\n/a\\040b /chirp/h cache=strict ttl=1.5 deadline=300,silence=2.5,on-transient=hold # why\n\
          /d DENY\n/e ENOENT\n/l LOCAL\n/m rx\n",
     )
     .unwrap();
@@ -53,6 +53,7 @@ fn words_options_and_escapes() {
     let rule = table.lookup(b"/a b/c").unwrap().rule;
     assert_eq!((rule.cache, rule.ttl_ms), (CacheMode::Strict, Some(1500)));
     assert_eq!((rule.deadline_ms, rule.on_transient), (Some(300_000), OnTransient::Hold));
+    assert_eq!(rule.silence_ms, Some(2500));
     let kind = |name: &[u8]| table.lookup(name).unwrap().rule.kind;
     assert_eq!(kind(b"/d/x"), RuleKind::Deny);
     assert_eq!(kind(b"/e"), RuleKind::Enoent);

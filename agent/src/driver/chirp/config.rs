@@ -49,6 +49,8 @@ pub(super) struct ChirpConfig {
     /// See [`Config`].
     pub(super) silence: Duration,
     /// See [`Config`].
+    pub(super) keep_alive: Duration,
+    /// See [`Config`].
     pub(super) connect_timeout: Duration,
     /// See [`Config`].
     pub(super) connections: usize,
@@ -84,6 +86,7 @@ impl ChirpConfig {
             methods,
             tickets: config.tickets.clone(),
             silence: config.silence.max(Duration::from_millis(1)),
+            keep_alive: config.keep_alive.max(Duration::from_millis(1)),
             connect_timeout: config.connect_timeout.max(Duration::from_millis(1)),
             connections: config.connections.max(1),
         })

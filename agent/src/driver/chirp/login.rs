@@ -83,6 +83,7 @@ fn try_address(
     setsockopt(&tcp, sockopt::KeepAlive, &true)?;
     setsockopt(&tcp, sockopt::TcpKeepIdle, &30)?;
     setsockopt(&tcp, sockopt::TcpKeepInterval, &10)?;
+    setsockopt(&tcp, sockopt::TcpKeepCount, &3)?;
     Ok(tcp)
 }
 

@@ -18,8 +18,9 @@ use super::trouble::Trouble;
 use crate::driver::asking;
 use crate::error::Kind;
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
+use parrot_chirp::wire::Request;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 
 /// A connection that several files and exchanges share.
 #[derive(Debug)]
@@ -127,6 +128,29 @@ impl Conn {
     }
 }
 
+impl Conn {
+    /// Says something if files are open here and nothing was said for a while; a connection that
+    /// turns out to be broken goes on while the server still knows it. Whether files are open.
+    fn keep_alive(&self, pool: &Pool) -> bool {
+        let Some(mut link) = self.link.try_lock() else { return true };
+        if link.fds.is_empty() || self.is_broken() {
+            return false;
+        }
+        if link.used.elapsed() >= pool.config.keep_alive {
+            let nothing = Request::Fstat { fd: -1 };
+            // A failure is found by whoever speaks next.
+            let _ = pool.exchange(&mut link, Repeat::Freely, |link| match link.ask(&nothing) {
+                Err(Trouble::Answer(_)) => Ok(()),
+                result => result.map(drop),
+            });
+            self.note(&link);
+        }
+        drop(link);
+        self.close_pending();
+        true
+    }
+}
+
 impl Drop for Conn {
     fn drop(&mut self) {
         self.link.get_mut().say_goodbye();
@@ -158,6 +182,8 @@ pub(super) struct Pool {
     method: Mutex<Option<Method>>,
     extended: AtomicBool,
     sessions: AtomicBool,
+    /// A thread looks after idle connections.
+    keeping: AtomicBool,
 }
 
 impl Pool {
@@ -172,6 +198,7 @@ impl Pool {
             method: Mutex::default(),
             extended: AtomicBool::new(false),
             sessions: AtomicBool::new(false),
+            keeping: AtomicBool::new(false),
         }
     }
 
@@ -274,6 +301,40 @@ impl Pool {
         let (reader, method) = connect(&self.config, &self.tally, first)?;
         *self.method.lock() = Some(method);
         link.go_on(reader, operation).map_err(not_sent)
+    }
+
+    /// A file was opened: its connection is to stay.
+    pub(super) fn keep_alive(self: &Arc<Self>) {
+        if self.keeping.swap(true, SeqCst) {
+            return;
+        }
+        let pool = Arc::downgrade(self);
+        let pause = self.config.keep_alive / 4;
+        let keep = move || {
+            loop {
+                std::thread::sleep(pause);
+                let Some(pool) = Weak::upgrade(&pool) else { return };
+                let conns = pool.conns.lock().clone();
+                let open = conns.iter().filter(|conn| conn.keep_alive(&pool)).count();
+                if open == 0 {
+                    // Whoever opens a file from now on starts another thread; who has just done it
+                    // has seen this one.
+                    pool.keeping.store(false, SeqCst);
+                    if !pool.has_files() || pool.keeping.swap(true, SeqCst) {
+                        return;
+                    }
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("keepalive".into()).stack_size(128 << 10);
+        if thread.spawn(keep).is_err() {
+            self.keeping.store(false, SeqCst);
+        }
+    }
+
+    fn has_files(&self) -> bool {
+        let conns = self.conns.lock().clone();
+        conns.iter().any(|conn| conn.link.try_lock().is_none_or(|link| !link.fds.is_empty()))
     }
 
     /// A connection, counted as used.
