@@ -85,6 +85,11 @@ impl Acl {
         }
     }
 
+    /// All entries: subjects and their rights.
+    pub(crate) fn entries(&self) -> &[(Vec<u8>, Rights)] {
+        &self.entries
+    }
+
     /// The subject of the first entry.
     pub(crate) fn first_subject(&self) -> Option<&[u8]> {
         self.entries.first().map(|(subject, _)| subject.as_slice())

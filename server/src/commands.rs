@@ -8,7 +8,8 @@
 use crate::acl::Rights;
 use crate::failure::Outcome;
 use crate::handler::{
-    attributes, data, directory, file, identity, names, resume, strided, ticket, whole, xattr,
+    attributes, data, directory, file, identity, names, resume, search, strided, thirdput, ticket,
+    whole, xattr,
 };
 use crate::session::Session;
 use crate::store::Follow::{No, Yes};
@@ -52,7 +53,7 @@ commands! {
     Putfile { path, mode, length } WRITE => whole.putfile(&path, mode, length);
     Getstream { path } READ => whole.getstream(&path);
     Putstream { path } WRITE => whole.putstream(&path);
-    Thirdput { path, host, target } NONE => names.cannot(Code::NotSupported, (path, host, target));
+    Thirdput { path, host, target } NONE => thirdput.thirdput(&path, &host, target);
     Md5 { path } READ => whole.hash(b"md5", &path);
     Hash { algorithm, path } READ => whole.hash(&algorithm, &path);
     Setrep { path, count } NONE => names.cannot(Code::InvalidRequest, (path, count));
@@ -95,7 +96,7 @@ commands! {
 
     // Identity and access control.
     Whoami { length } NONE => identity.whoami(length);
-    Whoareyou { host, length } NONE => names.cannot(Code::NotSupported, (host, length));
+    Whoareyou { host, length } NONE => thirdput.whoareyou(&host, length);
     Getacl { path } NONE => identity.getacl(&path);
     Setacl { path, subject, rights } ADMIN => identity.setacl(&path, &subject, &rights);
     Resetacl { path, rights } ADMIN => identity.resetacl(&path, &rights);
@@ -108,7 +109,14 @@ commands! {
     TicketGet { ticket } NONE => ticket.get(&ticket);
     Lsalloc { path } LIST => directory.lsalloc(&path);
     Mkalloc { path, size, mode } NONE => directory.mkalloc(&path, size, mode);
+    Search { pattern, paths, flags } WRITE => search.search(&pattern, &paths, flags);
+    Debug { flag } NONE => identity.debug(&flag);
     JobCreate { length } NONE => names.cannot(Code::InvalidRequest, length);
+    JobCommit { id } NONE => names.cannot(Code::InvalidRequest, id);
+    JobKill { id } NONE => names.cannot(Code::InvalidRequest, id);
+    JobReap { id } NONE => names.cannot(Code::InvalidRequest, id);
+    JobStatus { id } NONE => names.cannot(Code::InvalidRequest, id);
+    JobWait { id, seconds } NONE => names.cannot(Code::InvalidRequest, (id, seconds));
     Cookie { cookie } NONE => names.cannot(Code::InvalidRequest, cookie);
 
     // Extensions.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -32,6 +33,8 @@ impl Subject {
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
     wanted: Vec<Subject>,
+    /// Subjects that the superuser asked for meanwhile, a bit each.
+    asked: AtomicU32,
     file: Option<Mutex<File>>,
 }
 
@@ -61,12 +64,25 @@ impl Reports {
             }
             None => None,
         };
-        Ok(Self { wanted, file })
+        Ok(Self { wanted, asked: AtomicU32::new(0), file })
+    }
+
+    /// Reports a subject from now on; `clear` ends that. Others mean nothing here, as in `-d`.
+    pub(crate) fn want(&self, flag: &[u8]) {
+        if flag == b"clear" {
+            self.asked.store(0, Ordering::Relaxed);
+        }
+        for (name, subject) in Subject::ALL {
+            if flag == b"all" || flag == name.as_bytes() {
+                self.asked.fetch_or(bit(subject), Ordering::Relaxed);
+            }
+        }
     }
 
     /// Reports something, if anybody wants to know.
     pub(crate) fn line(&self, subject: Subject, text: impl FnOnce() -> String) {
-        if !self.wanted.contains(&subject) {
+        let asked = self.asked.load(Ordering::Relaxed) & bit(subject) != 0;
+        if !asked && !self.wanted.contains(&subject) {
             return;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -85,4 +101,9 @@ impl Reports {
             None => std::io::stderr().write_all(line.as_bytes()),
         };
     }
+}
+
+/// The bit that stands for a subject.
+fn bit(subject: Subject) -> u32 {
+    1 << subject as u32
 }

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::acl::{Acl, Rights};
@@ -326,6 +327,18 @@ impl Session {
     /// Sends the replies that are waiting.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush(self.reader.get_mut())
+    }
+
+    /// Fails if the client has left: what takes long and nobody waits for ends here.
+    pub(crate) fn still_there(&self) -> Outcome {
+        let events = PollFlags::RDHUP;
+        let mut waiting = [PollFd::new(self.reader.get_ref(), events)];
+        let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut waiting, Some(&now)) {
+            Ok(1..) => Err(Failure::hang_up("the client left during a long request")),
+            // Whether it is there will be seen when the reply is sent.
+            _ => Ok(()),
+        }
     }
 
     /// Makes room for a part of a long reply.

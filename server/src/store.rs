@@ -105,24 +105,12 @@ impl Export {
     /// # Errors
     /// ENOENT if the directory is not below the root any more.
     pub(crate) fn path_of(&self, dir: impl AsFd) -> Result<Vec<u8>, Errno> {
-        let name = |fd| rustix::fs::readlink(by_descriptor(fd), Vec::new());
-        let (root, path) = (name(self.root())?, name(dir.as_fd())?);
-        let root = root.as_bytes().strip_suffix(b"/").unwrap_or(root.as_bytes());
-        match path.as_bytes().strip_prefix(root) {
+        let (root, path) = (host_path(self.root())?, host_path(dir.as_fd())?);
+        let root = root.strip_suffix(b"/").unwrap_or(&root);
+        match path.strip_prefix(root) {
             Some(b"") => Ok(b"/".to_vec()),
             Some(below) if below.starts_with(b"/") => Ok(below.to_vec()),
             _ => Err(Errno::NOENT),
-        }
-    }
-
-    /// The path of an open object, from the root: what a client calls it. `None` if it has none.
-    pub(crate) fn path_in(&self, object: BorrowedFd<'_>) -> Option<Vec<u8>> {
-        let (root, path) = (path_of(self.root())?, path_of(object)?);
-        let below = if root == b"/" { &path } else { path.strip_prefix(&*root)? };
-        match below {
-            [] => Some(b"/".to_vec()),
-            [b'/', ..] => Some(below.to_vec()),
-            _ => None,
         }
     }
 
@@ -309,9 +297,9 @@ pub(crate) fn by_descriptor(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-/// The path of an open object on the server's host, `None` if it has none any more.
-pub(crate) fn path_of(fd: BorrowedFd<'_>) -> Option<Vec<u8>> {
-    rustix::fs::readlink(by_descriptor(fd), Vec::new()).ok().map(CString::into_bytes)
+/// The path of an open object on the server's host.
+pub(crate) fn host_path(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+    rustix::fs::readlink(by_descriptor(fd), Vec::new()).map(CString::into_bytes)
 }
 
 /// Creates a file with a hidden, unused name in a directory, open for writing.

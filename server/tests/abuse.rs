@@ -25,7 +25,7 @@ fn wrong_requests_get_an_answer_and_the_connection_goes_on() {
         ("read 0 1", -8),
         ("ticket_delete x", -8),
         ("job_wait 0 1", -8),
-        ("thirdput / host /", -23),
+        ("thirdput / 127.0.0.1:1 /", -20),
         ("setrep / 3", -8),
         ("mkalloc /d 1 493", -8),
         ("cookie x", -8),

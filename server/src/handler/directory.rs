@@ -206,7 +206,7 @@ pub(crate) fn lsalloc(session: &mut Session, right: Rights, path: &[u8]) -> Outc
     };
     let found = service.space.reservation(dir)?.ok_or(Errno::NOSYS)?;
     let owner = found.dir.as_ref().map_or(dir, AsFd::as_fd);
-    let name = service.export.path_in(owner).ok_or(Errno::NOENT)?;
+    let name = service.export.path_of(owner)?;
     session.out.number(0);
     let out = session.out.buffer();
     path::encode_spaces(&name, out);

@@ -141,3 +141,14 @@ fn count(
         Ok(())
     })
 }
+
+/// `debug`: the superuser has the server report something from now on.
+pub(crate) fn debug(session: &mut Session, _: Rights, flag: &[u8]) -> Outcome {
+    let superuser = session.service.options.superuser.as_ref();
+    if superuser.is_none_or(|superuser| superuser.as_bytes() != session.who) {
+        return Err(Code::NotAuthorized.into());
+    }
+    session.service.reports.want(flag);
+    session.out.number(0);
+    Ok(())
+}

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::account::Account;
 use super::ledger::{BLOCK, Id, Ledger, blocks, id_of};
 use crate::acl::HIDDEN_PREFIX;
-use crate::store::{TEMPORARY_PREFIX, path_of, tree};
+use crate::store::{TEMPORARY_PREFIX, host_path, tree};
 use crate::wire::number;
 
 /// The file that holds a directory's limit, as in trees of the stock server.
@@ -104,7 +104,7 @@ fn level(fd: OwnedFd, account: Option<Arc<Account>>) -> Result<Level, Errno> {
 
 impl Walk<'_> {
     fn trouble(&mut self, dir: BorrowedFd<'_>, name: &CStr, error: Errno) {
-        let dir = path_of(dir).unwrap_or_default();
+        let dir = host_path(dir).unwrap_or_default();
         (self.warn)(format!(
             "cannot look at {}/{}: {error}",
             String::from_utf8_lossy(&dir),
@@ -190,7 +190,7 @@ fn read_record(dir: BorrowedFd<'_>) -> anyhow::Result<Option<u64>> {
     match (read, limit.and_then(|limit| u64::try_from(limit).ok())) {
         (Ok(()), Some(limit)) => Ok(Some(limit)),
         (read, _) => {
-            let dir = path_of(dir).unwrap_or_default();
+            let dir = host_path(dir).unwrap_or_default();
             let why = read.err().map_or("it holds no limit".to_owned(), |error| error.to_string());
             bail!(
                 "cannot tell the reservation in {}/{RECORD}: {why}; write its size in bytes there, \

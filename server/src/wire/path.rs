@@ -69,7 +69,7 @@ impl<'a> PathArg<'a> {
     ///
     /// # Errors
     /// A path that is too long, or holds a zero byte.
-    pub(super) fn parse(word: &'a [u8]) -> Result<Self, ParseError> {
+    pub(crate) fn parse(word: &'a [u8]) -> Result<Self, ParseError> {
         let path = match decode(word) {
             Cow::Borrowed(raw) if is_clean(raw) => Cow::Borrowed(raw),
             decoded => Cow::Owned(clean(&decoded)),

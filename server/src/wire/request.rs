@@ -61,6 +61,8 @@ pub enum ReplyShape {
     FdStat,
     /// The number is a descriptor; an extended stat line follows.
     FdStatNs,
+    /// One raw line.
+    Line,
     /// A stat line.
     Stat,
     /// An extended stat line.
@@ -384,11 +386,25 @@ requests! {
     /// What each owner uses below a directory.
     Audit = "audit" { path: PathArg<'a> } => CountedLines;
     /// Space reserved and used.
-    Lsalloc = "lsalloc" { path: PathArg<'a> } => Number;
+    Lsalloc = "lsalloc" { path: PathArg<'a> } => Line;
     /// Makes a directory with reserved space.
     Mkalloc = "mkalloc" { path: PathArg<'a>, size: i64, mode: u32 } => Number;
+    /// Looks for names that match a pattern below directories, which `|` separates.
+    Search = "search" { pattern: Word<'a>, paths: Word<'a>, flags: i64 } => Lines;
+    /// Makes the server report something.
+    Debug = "debug" { flag: Word<'a> } => Number;
     /// Creates a job; the body is JSON.
     JobCreate = "job_create" { length: i64 } + length => Number;
+    /// Lets a job start.
+    JobCommit = "job_commit" { id: i64 } => Number;
+    /// Ends a job.
+    JobKill = "job_kill" { id: i64 } => Number;
+    /// Forgets a job that has ended.
+    JobReap = "job_reap" { id: i64 } => Number;
+    /// How a job is; JSON.
+    JobStatus = "job_status" { id: i64 } => Data;
+    /// Waits for a job; JSON.
+    JobWait = "job_wait" { id: i64, seconds: i64 } => Data;
     /// Logs in at HTCondor's proxy.
     Cookie = "cookie" { cookie: Word<'a> } => Number;
 
