@@ -14,6 +14,9 @@ use parrot_common::Errno;
 use parrot_common::sys::{self, arg};
 use syscalls::Sysno;
 
+/// The arguments of clone(2) for a fork without an exit signal that no debugger follows: it would wait
+/// for the agent's end.
+const UNTRACED: [usize; 6] = [libc::CLONE_UNTRACED as usize, 0, 0, 0, 0, 0];
 /// How long a new agent may take until it listens.
 const PATIENCE_MS: usize = 10_000;
 
@@ -136,7 +139,7 @@ fn launch(path: &mut Text<4096>, session: &[u8]) -> Result<(), Errno> {
     let (all, old) = (core::ptr::from_ref(&all) as usize, core::ptr::from_mut(&mut old) as usize);
     let _ = memory::raw(Sysno::rt_sigprocmask, [arg(libc::SIG_SETMASK), all, old, 8, 0, 0]);
     // SAFETY: a fork without an exit signal; the child makes raw system calls only.
-    let child = unsafe { sys::call(Sysno::clone, [0; 6]) };
+    let child = unsafe { sys::call(Sysno::clone, UNTRACED) };
     if child == Ok(0) {
         become_agent(&arguments, &environment);
     }
@@ -150,7 +153,7 @@ fn launch(path: &mut Text<4096>, session: &[u8]) -> Result<(), Errno> {
 fn become_agent(arguments: &[usize; 4], environment: &[usize; 1024]) -> ! {
     let _ = memory::raw(Sysno::setsid, [0; 6]);
     // SAFETY: as in `launch`.
-    if unsafe { sys::call(Sysno::clone, [0; 6]) } != Ok(0) {
+    if unsafe { sys::call(Sysno::clone, UNTRACED) } != Ok(0) {
         end();
     }
     if memory::raw(Sysno::close_range, [0, u32::MAX as usize, 0, 0, 0, 0]).is_err() {

@@ -123,6 +123,10 @@ impl Session {
             command.env(format!("GIT_{who}_DATE"), "2020-02-02T02:02:02Z");
         }
         command.env("PARROT_TEMP_DIR", dir.join("session")).env("PARROT_TIMEOUT", "20");
+        // A run of all tests may want no hole to pass: `PARROT_ON_HOLE=kill`.
+        if let Some(policy) = std::env::var_os("PARROT_ON_HOLE") {
+            command.env("PARROT_ON_HOLE", policy);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }

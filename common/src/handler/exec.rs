@@ -184,9 +184,10 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         let mut script = Path::new();
         self.script_name(&mut script)?;
         let mut vector = None;
-        for _ in 0..MAX_SCRIPTS {
+        for depth in 0..=MAX_SCRIPTS {
             let mut head = [0; 256];
             match interpreter(file.terminated(), &mut head) {
+                Interpreter::Script(_) if depth == MAX_SCRIPTS => return Err(Errno::ELOOP),
                 Interpreter::Script(line) => {
                     let line = head.get(..line).unwrap_or_default();
                     let (program, argument) = split_line(line);

@@ -6,6 +6,7 @@
 //! | `entries` | what libc opens, stats and lists by itself |
 //! | `languages`, `projects` | python, perl; git, gcc and make, sqlite3 |
 //! | `calls` | rows of the table that few programs call; calls that no row has |
+//! | `processes` | threads, forks, execs, daemons, signals; tracers and debuggers inside one another |
 //! | `running` | programs, scripts and interpreters that lie on the remote side |
 //! | `descriptors` | an open file passes through fork, exec, dup and messages |
 //! | `zeros` | whatever call reads or copies: right bytes or an error, never zeros |
@@ -30,6 +31,7 @@ mod entries;
 mod languages;
 mod many;
 mod mounts;
+mod processes;
 mod projects;
 mod random;
 mod reading;
