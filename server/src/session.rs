@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -230,6 +230,19 @@ impl Session {
             self.scratch = Vec::new();
         }
         self.out.shrink(piece);
+    }
+
+    /// Fails when work that takes longer than a client may be idle is for a client that has hung up.
+    pub(crate) fn still_wanted(&self, since: Instant) -> Outcome {
+        if since.elapsed() < self.service.options.idle_clients {
+            return Ok(());
+        }
+        let mut peer = [PollFd::new(self.reader.get_ref(), PollFlags::RDHUP)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut peer, Some(&now)) {
+            Ok(1..) => Err(Failure::hang_up("the client did not wait for the result")),
+            _ => Ok(()),
+        }
     }
 
     /// How much a transfer may hold in memory at once.

@@ -135,6 +135,21 @@ fn nothing_leaks() {
     fine.is_fine();
 }
 
+/// Nobody computes for ever for a client that has gone. Found by fuzzing.
+#[test]
+fn work_for_a_client_that_has_gone_ends() {
+    let server = Server::start(&["-t", "1s"]);
+    let mut client = server.client();
+    client.stat("open /holes rwc 420");
+    assert_eq!(client.ask("ftruncate 0 4000000000000"), 0);
+    let before = threads(&server);
+    let others = ["md5 /holes\n", "hash sha1 /holes\n", "getfile /holes\n", "getstream /holes\n"];
+    for line in others {
+        server.client().send(line);
+    }
+    wait_for(|| (threads(&server) <= before).then_some(()));
+}
+
 /// One client that opens whatever it can leaves descriptors for the others.
 #[test]
 fn the_last_descriptors_are_for_the_modest() {

@@ -6,6 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use md5::{Digest, Md5};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags};
@@ -216,23 +217,26 @@ pub(crate) fn putstream(session: &mut Session, right: Rights, path: &[u8]) -> Ou
 /// `md5`, `hash`: n and the raw digest.
 pub(crate) fn hash(session: &mut Session, right: Rights, algorithm: &[u8], path: &[u8]) -> Outcome {
     let digest = match algorithm {
-        b"md5" => digest::<Md5>(&readable(session, right, path)?)?,
-        b"sha1" => digest::<Sha1>(&readable(session, right, path)?)?,
+        b"md5" => digest::<Md5>(session, &readable(session, right, path)?)?,
+        b"sha1" => digest::<Sha1>(session, &readable(session, right, path)?)?,
         _ => return Err(Code::InvalidRequest.into()),
     };
     session.out.data(&digest);
     Ok(())
 }
 
-fn digest<D: Digest>(file: &OpenFile) -> Result<Vec<u8>, Errno> {
+fn digest<D: Digest>(session: &Session, file: &OpenFile) -> Outcome<Vec<u8>> {
     let mut piece = vec![0; 256 << 10];
     let mut digest = D::new();
+    let began = Instant::now();
     loop {
+        // A file of holes is large for nothing: work on it does not outlive its client by much.
+        session.still_wanted(began)?;
         match rustix::io::read(file, &mut piece) {
             Ok(0) => return Ok(digest.finalize().to_vec()),
             Ok(n) => digest.update(piece.get(..n).unwrap_or_default()),
             Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }
