@@ -67,6 +67,10 @@ pub struct Options {
     #[arg(short = 'F', long, value_name = "SIZE", value_parser = size)]
     #[arg(default_value = "0", hide_default_value = true)]
     pub free_space: u64,
+    /// Give a file that was put its name before the disk has it all: faster for many small files,
+    /// but a power cut may leave some cut short
+    #[arg(long)]
+    pub fast_put: bool,
     /// Drop clients that ask nothing for this long
     #[arg(short = 't', long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub idle_clients: Duration,

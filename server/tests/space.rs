@@ -498,7 +498,7 @@ fn as_debians_server_counts() {
         std::fs::write(root.join("g"), [1; 5000]).unwrap();
     };
     let ours = Server::start_with(&["-Q", "1M"], prepare);
-    let (theirs, _tree) = common::wait_for(|| healthy_stock_server(prepare));
+    let (theirs, _tree) = StockServer::with_quota(prepare);
     let (mut ours, mut theirs) = (ours.stranger(), theirs.stranger());
     for request in SCRIPT {
         let answer = |client: &mut Client| {
@@ -507,15 +507,4 @@ fn as_debians_server_counts() {
         };
         assert_eq!(answer(&mut ours), answer(&mut theirs), "{request}");
     }
-}
-
-/// Debian's server with a quota of 1 MiB. Its processes write the record of the root anew when they
-/// start, and not in one step: now and then one reads half of it, and then it never comes right.
-fn healthy_stock_server(prepare: impl Fn(&Path)) -> Option<(StockServer, tempfile::TempDir)> {
-    let tree = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    prepare(tree.path());
-    let server = StockServer::start(tree.path(), &["-Q", "1M"]);
-    let mut client = server.stranger();
-    let mut is_right = || client.ask("lsalloc /") == 0 && client.line().starts_with("/ 1048576 ");
-    (0..30).all(|_| is_right()).then_some((server, tree))
 }

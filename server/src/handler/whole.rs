@@ -93,6 +93,7 @@ pub(crate) fn putfile(
     let place = service.export.locate(path, Follow::Yes)?;
     let only_new = may_store(session, right, &place)?;
     let mut target = Target::open(&service.space, &place, (mode, wanted), only_new)?;
+    target.waits = !service.options.fast_put;
     session.out.number(0);
     session.flush()?;
     session.expect_body(wanted);
@@ -129,6 +130,8 @@ struct Target<'p> {
     place: &'p Place<'p>,
     file: OpenFile,
     mode: Mode,
+    /// Whether the data must be on the disk before the file has its name.
+    waits: bool,
     /// The hidden name; `None` once it is gone, or if the file is written in place.
     hidden: Option<String>,
     only_new: bool,
@@ -147,7 +150,7 @@ impl<'p> Target<'p> {
             if old.st_nlink > 1 {
                 let flags = OFlags::WRONLY | OFlags::TRUNC;
                 let file = space.open_file(place, flags, Mode::empty())?;
-                return Ok(Self { space, place, file, mode, hidden: None, only_new });
+                return Ok(Self { space, place, file, mode, waits: true, hidden: None, only_new });
             }
             // Replacing asks for the permission that writing would have asked for.
             let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
@@ -155,7 +158,7 @@ impl<'p> Target<'p> {
             mode = Mode::from_raw_mode(old.st_mode & FILE_MODE);
         }
         let (hidden, file) = space.temporary(place.dir.as_fd(), length)?;
-        Ok(Self { space, place, file, mode, hidden: Some(hidden), only_new })
+        Ok(Self { space, place, file, mode, waits: true, hidden: Some(hidden), only_new })
     }
 
     /// Gives the file its name. Its data is on the disk before: whatever crashes, the name stands
@@ -163,7 +166,9 @@ impl<'p> Target<'p> {
     fn finish(&mut self) -> Result<(), Errno> {
         let Some(hidden) = &self.hidden else { return Ok(()) };
         rustix::fs::fchmod(&self.file, self.mode)?;
-        rustix::fs::fdatasync(&self.file)?;
+        if self.waits {
+            rustix::fs::fdatasync(&self.file)?;
+        }
         self.space.complete(&self.file)?;
         let (dir, name) = self.place.as_name();
         let flags = if self.only_new { RenameFlags::NOREPLACE } else { RenameFlags::empty() };

@@ -288,6 +288,22 @@ impl StockServer {
         server
     }
 
+    /// Starts it with a quota of 1 MiB, on a tree that `prepare` fills for `address` logins.
+    ///
+    /// Its processes write the record of the root anew when they start, and not in one step: now
+    /// and then one reads half of it, and then it never comes right.
+    pub(crate) fn with_quota(prepare: impl Fn(&Path)) -> (Self, TempDir) {
+        wait_for(|| {
+            let tree = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            prepare(tree.path());
+            let server = Self::start(tree.path(), &["-Q", "1M"]);
+            let mut client = server.stranger();
+            let mut is_right =
+                || client.ask("lsalloc /") == 0 && client.line().starts_with("/ 1048576 ");
+            (0..30).all(|_| is_right()).then_some((server, tree))
+        })
+    }
+
     /// A connection that has not logged in.
     pub(crate) fn connect(&self) -> Client {
         Client::to(self.port)

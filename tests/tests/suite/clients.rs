@@ -89,6 +89,21 @@ const COMMANDS: &[&[&str]] = &[
     &["xattr_get", "/d/text", "user.note"],
     &["xattr_list", "/d/text"],
     &["debug", "all"],
+    &["lsalloc", "/"],
+    &["mkalloc", "/reserved", "1M"],
+    &["setrep", "/d/text", "2"],
+    &["remote_debug", "all"],
+    &["job_create", "{}"],
+    &["job_status", "1"],
+    &["search", "/d", "t*t"],
+    &["search", "-m", "/missing", "*"],
+    &["search", "-i", "/d", "/text"],
+    &["whoareyou", "HOST"],
+    &["thirdput", "/d", "HOST", "/d3"],
+    &["cat", "/d3/text"],
+    &["thirdput", "/missing", "HOST", "/d4"],
+    &["thirdput", "/d/text", "HOST", "/missing/x"],
+    &["ls", "/"],
 ];
 
 /// Every command of the interactive client that concerns files and access lists, in one go: what
@@ -128,7 +143,7 @@ fn plain(text: &str, server: &Server) -> String {
         .replace(&server.export().display().to_string(), "EXPORT")
         .replace(&format!(":{}", server.port()), ":PORT");
     text.lines()
-        .filter(|line| !line.ends_with(".__uuid"))
+        .filter(|line| !line.ends_with(".__uuid") && !line.contains("bytes transferred in"))
         .map(|line| {
             if line.starts_with(['d', '-', 'l']) && line.contains(':') && line.len() > 40 {
                 // mode links uid gid size month day time name
