@@ -114,6 +114,9 @@ pub struct Options {
     /// Append the reports to this file [default: standard error]
     #[arg(short = 'o', long, value_name = "FILE")]
     pub debug_file: Option<PathBuf>,
+    /// Begin the file of reports anew at this size; the old one is kept as FILE.old. 0 for never
+    #[arg(short = 'O', long, value_name = "SIZE", value_parser = size, default_value = "10M")]
+    pub debug_rotate_max: u64,
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,

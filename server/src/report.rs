@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,7 +36,7 @@ pub(crate) struct Reports {
     wanted: Vec<Subject>,
     /// Subjects that the superuser asked for meanwhile, a bit each.
     asked: AtomicU32,
-    file: Option<Mutex<File>>,
+    file: Option<Mutex<ReportFile>>,
 }
 
 impl Reports {
@@ -56,8 +57,7 @@ impl Reports {
         }
         let file = match &options.debug_file {
             Some(path) => {
-                let file = File::options().append(true).create(true).open(path);
-                let file = file.map_err(|error| {
+                let file = ReportFile::open(path, options.debug_rotate_max).map_err(|error| {
                     anyhow::anyhow!("cannot open debug file {}: {error}", path.display())
                 })?;
                 Some(Mutex::new(file))
@@ -97,13 +97,68 @@ impl Reports {
         );
         // A report that cannot be written must not hurt the clients.
         let _ = match &self.file {
-            Some(file) => file.lock().write_all(line.as_bytes()),
+            Some(file) => file.lock().append(line.as_bytes()),
             None => std::io::stderr().write_all(line.as_bytes()),
         };
+    }
+}
+
+/// A file that does not grow beyond a size: it becomes `FILE.old`, and another one begins.
+#[derive(Debug)]
+struct ReportFile {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    /// 0 for no limit.
+    most: u64,
+}
+
+impl ReportFile {
+    fn open(path: &Path, most: u64) -> std::io::Result<Self> {
+        let file = File::options().append(true).create(true).open(path)?;
+        let size = file.metadata()?.len();
+        // The server may stand elsewhere when the file is full.
+        Ok(Self { path: std::path::absolute(path)?, file, size, most })
+    }
+
+    fn append(&mut self, line: &[u8]) -> std::io::Result<()> {
+        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        if self.most > 0 && self.size > 0 && self.size.saturating_add(length) > self.most {
+            let mut old = self.path.clone().into_os_string();
+            old.push(".old");
+            std::fs::rename(&self.path, old)?;
+            *self = Self::open(&self.path, self.most)?;
+        }
+        self.size = self.size.saturating_add(length);
+        self.file.write_all(line)
     }
 }
 
 /// The bit that stands for a subject.
 fn bit(subject: Subject) -> u32 {
     1 << subject as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_file_becomes_the_old_one() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("log");
+        let mut file = ReportFile::open(&path, 25).unwrap();
+        for number in 0..7 {
+            file.append(format!("line {number}...\n").as_bytes()).unwrap();
+        }
+        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(
+            (text("log"), text("log.old")),
+            ("line 6...\n".into(), "line 4...\nline 5...\n".into())
+        );
+        let mut endless = ReportFile::open(&path, 0).unwrap();
+        endless.append(&[b'x'; 100]).unwrap();
+        endless.append(b"y").unwrap();
+        assert_eq!(text("log").len(), 111);
+    }
 }

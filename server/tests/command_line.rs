@@ -120,3 +120,58 @@ fn a_server_started_by_root_works_as_the_owner_of_the_tree() {
     let acl = std::fs::metadata(server.root().join(".__acl")).unwrap();
     assert_eq!((acl.uid(), acl.gid()), (4321, 4321));
 }
+
+/// The account that a server of root's works as with `-i`, and what it does without.
+#[test]
+fn the_server_never_works_as_root_on_others_data() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let dir = TempDir::new().unwrap();
+    if std::fs::metadata(dir.path()).unwrap().uid() != 0 {
+        return;
+    }
+    let open = |root: &std::path::Path| {
+        // The account must be able to reach its tree and to announce its port.
+        let parent = root.parent().unwrap();
+        std::fs::set_permissions(parent, PermissionsExt::from_mode(0o777)).unwrap();
+    };
+    let server = Server::start_with(&["-i", "daemon"], |root| {
+        chown(root, Some(1), Some(1)).unwrap();
+        open(root);
+        std::fs::write(root.join("private"), "of root").unwrap();
+        std::fs::set_permissions(root.join("private"), PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::write(root.join(".__acl"), "address:* rwlda\n").unwrap();
+    });
+    let mut client = server.stranger();
+    client.put("/f", b"x");
+    assert_eq!(std::fs::metadata(server.root().join("f")).unwrap().uid(), 1);
+    assert_eq!(client.ask("getfile /private"), -2, "the account's permissions count as well");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let groups = status.lines().find(|line| line.starts_with("Groups:")).unwrap();
+    assert!(!groups.split_ascii_whitespace().any(|group| group == "0"), "{groups}");
+    // A tree of root's without `-i`: loopback, though no address was asked for.
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let port_file = dir.path().join("port");
+    let mut child = binary()
+        .arg("-r")
+        .arg(&root)
+        .arg("-Z")
+        .arg(&port_file)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let port = wait_for(|| std::fs::read_to_string(&port_file).ok());
+    let port = format!(":{:04X} ", port.trim().parse::<u16>().unwrap());
+    let listeners = ["tcp", "tcp6"]
+        .map(|table| std::fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default());
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let ours: Vec<&str> = listeners
+        .iter()
+        .flat_map(|table| table.lines())
+        .filter(|line| line.contains(&port))
+        .collect();
+    assert!(!ours.is_empty() && ours.iter().all(|line| line.contains("0100007F:")), "{ours:?}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("loopback only"), "{message}");
+}
