@@ -32,6 +32,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::resolve::{Lookup, Slot, Walker};
 use crate::syscall::table;
 
+pub use dir::has_mounts;
 pub use exec::{Interpreter, interpreter};
 
 /// The namespace of a session.

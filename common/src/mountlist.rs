@@ -133,6 +133,16 @@ pub struct Rule<'a> {
     pub silence_ms: Option<u32>,
 }
 
+impl Rule<'_> {
+    /// Whether the rule puts something at its place that is there because the user said so.
+    fn shows(&self) -> bool {
+        let built_in = self.prefix == self.target && BUILT_IN.contains(&self.prefix);
+        matches!(self.kind, RuleKind::Remote | RuleKind::Local)
+            && !built_in
+            && !self.prefix.is_empty()
+    }
+}
+
 /// A rule that a name matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Match<'a, 'n> {
@@ -257,6 +267,29 @@ impl<'a> Table<'a> {
     pub fn is_ancestor(&self, name: &[u8]) -> bool {
         let name = if name == b"/" { b"".as_slice() } else { name };
         self.rules().any(|rule| strip(rule.prefix, name).is_some_and(|rest| !rest.is_empty()))
+    }
+
+    /// The names that rules give to a directory (absolute, as for [`Table::lookup`]): the next component
+    /// of each prefix below it, once. Rules that hide (`DENY`, `ENOENT`, `LOCAL`) and the built-in ones
+    /// give none.
+    pub fn names_below(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        let table = *self;
+        let next = move |rule: Rule<'a>| {
+            let name = if name == b"/" { b"".as_slice() } else { name };
+            let below = strip(rule.prefix, name)?.get(1..)?;
+            below.split(|&b| b == b'/').next().filter(|_| rule.shows())
+        };
+        table.rules().filter_map(move |rule| {
+            let found = next(rule)?;
+            let earlier = table.rules().take(rule.index).any(|other| next(other) == Some(found));
+            (!earlier).then_some(found)
+        })
+    }
+
+    /// Whether any rule gives a name to a directory.
+    #[must_use]
+    pub fn shows(&self) -> bool {
+        self.rules().any(|rule| rule.shows())
     }
 
     /// Whether a path component is a component of some rule's prefix.

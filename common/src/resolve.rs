@@ -21,6 +21,7 @@ use crate::handler::Cx;
 use crate::mountlist::{Perm, Table};
 use crate::outcome::Reason;
 use crate::shadow::{Kind, ShadowId};
+pub(crate) use walk::is_there;
 pub use walk::{MAX_NAME, Walker};
 
 /// How far a name is resolved.

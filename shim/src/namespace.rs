@@ -85,6 +85,23 @@ static CLEAR: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 /// Relative names are judged like absolute ones (no rule maps to a local path).
 static RELATIVE: AtomicBool = AtomicBool::new(false);
 
+/// Some directory of this machine may show mounts.
+static SHOWS: AtomicBool = AtomicBool::new(false);
+
+/// Whether a directory of this machine shows mounts in its listing.
+#[inline(always)]
+pub(crate) fn shows_mounts(fd: c_int) -> bool {
+    SHOWS.load(Ordering::Relaxed) && has_mounts(fd)
+}
+
+#[cold]
+fn has_mounts(fd: c_int) -> bool {
+    let mut path = [0; 4096];
+    let found = fds::kernel_name(Some(fd), &mut path);
+    let path = found.and_then(|len| path.get(..len)).unwrap_or_default();
+    table().is_some_and(|table| parrot_common::handler::has_mounts(table, path))
+}
+
 /// Reads the environment. Ends the process when its mountlist is wrong. Without a mountlist there
 /// is nothing to compile until a name looks like ours.
 pub(crate) fn start(environment: *const *const c_char) {
@@ -96,6 +113,7 @@ pub(crate) fn start(environment: *const *const c_char) {
     if let Some(table) = TABLE.get() {
         let relative = !table.has_local() && !table.full();
         learn(table.rules().map(|rule| rule.prefix), table.full(), relative);
+        SHOWS.store(table.shows(), Ordering::Relaxed);
     }
 }
 

@@ -118,11 +118,14 @@ pub(crate) struct More {
     pub(crate) refused: bool,
     /// Calls on every descriptor.
     pub(crate) descriptors: bool,
+    /// Listing any directory: mounts show in those that they lie in.
+    pub(crate) listings: bool,
 }
 
 /// The base filter.
 pub(crate) fn base(table: &[Row], more: More) -> Vec<Insn> {
     let actions = actions(table, |row| match row.policy {
+        _ if more.listings && i64::try_from(row.nr) == Ok(libc::SYS_getdents64) => Action::Stop,
         _ if let Some(action) = own_action(row.nr) => action,
         Policy::Path => match empty_path_flags(row.nr) {
             Some(arg) if !more.descriptors => {

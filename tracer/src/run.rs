@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parrot_agent::driver::DRIVERS;
 use parrot_agent::session::{Session, SessionConfig, Who, pick_base};
+use parrot_common::mountlist::Table;
 use parrot_common::syscall::TABLE;
 use parrot_common::{Op, Request};
 use std::ffi::{OsStr, OsString};
@@ -150,7 +151,8 @@ fn own(options: &Options) -> Result<ExitCode> {
     let dir = place::make(&base, &table);
     let watch = options.holes.is_some();
     let program = program(options, watch.then_some(dir.as_path()))?;
-    let more = filter::More { refused: log::on(Flag::Hole), descriptors: watch };
+    let listings = Table::from_bytes(&table).is_some_and(|table| table.shows());
+    let more = filter::More { refused: log::on(Flag::Hole), descriptors: watch, listings };
     let filter = filter::base(TABLE, more);
     let mask = signals::block_all();
     // Before any thread exists.
@@ -266,7 +268,7 @@ fn join(options: &Options, dir: &OsStr) -> Result<ExitCode> {
             engine.run();
         }
     };
-    let (failure, mask) = attach::become_traced(&program, trace);
+    let (failure, mask) = attach::become_traced(&program, ns.table.shows(), trace);
     signals::unblock(&mask);
     let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
     Ok(ExitCode::from(attach::report(failure, &name)))

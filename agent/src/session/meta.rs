@@ -1,7 +1,7 @@
 //! Operations on attributes, by name or by shadow.
 
 use super::halt::{Halt, Res};
-use super::mount::{Mount, Right, wire};
+use super::mount::{Mount, Right, hash, wire};
 use super::node::{Node, Validator};
 use super::walk::{Found, Last, Place};
 use super::{Core, EMPTY, Object, data_reply};
@@ -61,10 +61,11 @@ impl Core {
     }
 
     /// The attributes of a made-up directory.
-    fn above(&self) -> Attr {
+    fn above(&self, logical: &[u8]) -> Attr {
         Attr {
             dev: 1,
-            ino: 1,
+            // Walks take a directory with its parent's number for a loop.
+            ino: hash(&[logical]) | 1,
             mode: libc::S_IFDIR | 0o555,
             nlink: 2,
             uid: self.me.0,
@@ -78,7 +79,7 @@ impl Core {
     pub(super) fn stat(&self, name: Name<'_>, follow: bool, out: &mut [u8]) -> Res<Reply> {
         let found = match self.walk(name, last(follow))? {
             Place::Remote(found) => found,
-            Place::Above(_) => return attr_reply(&self.above(), out),
+            Place::Above(logical) => return attr_reply(&self.above(&logical), out),
         };
         let mut attr = found.existing()?;
         let server = &found.mount.server;
@@ -153,8 +154,8 @@ impl Core {
             Object::Served(served) => Arc::clone(&served.node),
             Object::Dir(dir) => {
                 let Some((mount, path)) = dir.remote() else {
-                    let gone = dir.name().1;
-                    let attr = Attr { nlink: if gone { 0 } else { 2 }, ..self.above() };
+                    let (logical, gone) = dir.name();
+                    let attr = Attr { nlink: if gone { 0 } else { 2 }, ..self.above(&logical) };
                     return attr_reply(&attr, out);
                 };
                 let cache = &mount.server.cache;

@@ -174,7 +174,7 @@ pub(super) fn wire(path: &[u8]) -> &[u8] {
 }
 
 /// FNV-1a, 64 bits: stable over sessions and machines.
-fn hash(parts: &[&[u8]]) -> u64 {
+pub(super) fn hash(parts: &[&[u8]]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.iter());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -282,14 +282,7 @@ impl Walker {
     /// Whether the name is one of this machine.
     fn exists(&mut self, table: &Table<'_>) -> Result<bool, Errno> {
         self.map_name(table, b"")?;
-        let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-        match sys::openat(libc::AT_FDCWD, self.physical(), flags, 0) {
-            Ok(fd) => {
-                sys::close(fd);
-                Ok(true)
-            }
-            Err(errno) => Ok(errno != Errno::ENOENT),
-        }
+        Ok(is_there(self.physical()))
     }
 
     /// Reads the link at the name, as it lies on this machine, into `physical`; gives its length.
@@ -348,6 +341,18 @@ impl Walker {
         }
         self.map_name(table, end)?;
         Ok(Target::Local(perm))
+    }
+}
+
+/// Whether a path of this machine (with its zero byte) is there; a link counts as itself.
+pub(crate) fn is_there(path: &[u8]) -> bool {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    match sys::openat(libc::AT_FDCWD, path, flags, 0) {
+        Ok(fd) => {
+            sys::close(fd);
+            true
+        }
+        Err(errno) => errno != Errno::ENOENT,
     }
 }
 

@@ -20,6 +20,8 @@ const ROOM: usize = 32 << 10;
 pub(super) struct Listing {
     mark: u32,
     fd: c_int,
+    /// libc's own of the same descriptor, if this is a directory of this machine in which mounts show.
+    libcs: *mut Dir,
     /// What of `entries` is filled, and what of that was given out.
     filled: usize,
     given: usize,
@@ -36,6 +38,9 @@ hook! {
     fn [opendir](path: *const c_char) -> *mut Dir {
         if namespace::plain_name(AT_FDCWD, path) {
             let dir = real(path);
+            if !dir.is_null() && namespace::shows_mounts(c::peek(dir.cast::<c_int>())) {
+                return shared(dir);
+            }
             if !dir.is_null() || !matches!(c::errno(), libc::ENOENT | libc::ENOTDIR | libc::ELOOP) {
                 return dir;
             }
@@ -56,19 +61,13 @@ hook! {
     /// fdopendir(3)
     fn [fdopendir](fd: c_int) -> *mut Dir {
         if !matches!(fds::class(fd), FdClass::Shadow { kind: Kind::Dir, .. }) {
-            return real(fd);
+            let dir = real(fd);
+            return if dir.is_null() || !namespace::shows_mounts(fd) { dir } else { shared(dir) };
         }
-        let listing = c::malloc(size_of::<Listing>()).cast::<Listing>();
-        if listing.is_null() {
-            return core::ptr::null_mut();
+        match Listing::make(fd) {
+            Some(listing) => core::ptr::from_mut(listing).cast(),
+            None => core::ptr::null_mut(),
         }
-        // SAFETY: new memory of the right size, whose first word is the mark.
-        unsafe { listing.cast::<u32>().write(MARK) };
-        // SAFETY: as above.
-        let listing = unsafe { &mut *listing };
-        listing.fd = fd;
-        listing.rewound(0);
-        core::ptr::from_mut(listing).cast()
     }
     /// readdir(3)
     fn [readdir readdir64](dir: *mut Dir) -> *mut Dirent {
@@ -104,9 +103,13 @@ hook! {
             }
             return real(dir);
         };
-        let fd = listing.fd;
+        let (fd, libcs) = (listing.fd, listing.libcs);
         listing.mark = 0;
         c::free(dir.cast());
+        if !libcs.is_null() {
+            fds::forget(fd);
+            return real(libcs);
+        }
         super::descriptor::close(fd)
     }
     /// rewinddir(3)
@@ -139,7 +142,11 @@ hook! {
     }
     /// getdents64(2)
     fn [getdents64](fd: c_int, to: *mut c_void, len: usize) -> ssize_t {
-        on_fd(fd, Sysno::getdents64, [int(fd), at(to), len, 0, 0, 0], || real(fd, to, len))
+        let args = [int(fd), at(to), len, 0, 0, 0];
+        if fds::plain(fd) && namespace::shows_mounts(fd) {
+            return slow(Sysno::getdents64, args, || real(fd, to, len));
+        }
+        on_fd(fd, Sysno::getdents64, args, || real(fd, to, len))
     }
 }
 
@@ -153,7 +160,32 @@ fn ours<'a>(dir: *mut Dir) -> Option<&'a mut Listing> {
     Some(unsafe { &mut *dir.cast::<Listing>() })
 }
 
+/// A listing of a directory of this machine that libc has opened, and that shows mounts.
+fn shared(dir: *mut Dir) -> *mut Dir {
+    match Listing::make(c::peek(dir.cast::<c_int>())) {
+        Some(listing) => {
+            listing.libcs = dir;
+            core::ptr::from_mut(listing).cast()
+        }
+        None => dir,
+    }
+}
+
 impl Listing {
+    fn make<'a>(fd: c_int) -> Option<&'a mut Self> {
+        let at = c::malloc(size_of::<Self>()).cast::<Self>();
+        if at.is_null() {
+            return None;
+        }
+        // SAFETY: new memory of the right size; every byte pattern of these fields is a value.
+        unsafe { at.cast::<u8>().write_bytes(0, core::mem::offset_of!(Self, entries)) };
+        // SAFETY: as above; the entries are read only as far as they were filled.
+        let listing = unsafe { &mut *at };
+        listing.mark = MARK;
+        listing.fd = fd;
+        Some(listing)
+    }
+
     fn rewound(&mut self, position: i64) {
         self.filled = 0;
         self.given = 0;

@@ -128,6 +128,32 @@ fn above_a_mount_inside_another() {
     );
 }
 
+/// Where a directory above a mount exists here, its listing shows the mount beside its own names, each
+/// once; hidden names are not shown, nor the built-in ones.
+#[test]
+fn listed_where_they_lie() {
+    let store = Store::new();
+    let dir = TempDir::new();
+    std::fs::create_dir_all(dir.path().join("here/own")).unwrap();
+    let here = dir.path().join("here").display().to_string();
+    says(
+        &[
+            format!("{here}/far={}/data", store.target()),
+            format!("{here}/own={}/database", store.target()),
+            format!("{here}/none=ENOENT"),
+            format!("/mnt-a/b/far={}/data", store.target()),
+        ],
+        &format!(
+            "ls {here}; ls {here}/far; cd {here} && echo * && ls -a | wc -l && find . | sort && cat far/f; find /mnt-a | sort; \
+             busybox ls {here}; ls / | grep -cE '^(mnt-a|chirp)$'; \
+             /usr/bin/python3 -c 'import os; d = os.open(\".\", 0); print(sorted(os.listdir(d)), sorted(os.listdir(d)), sorted(os.listdir(\"{here}\")))'"
+        ),
+        "far\nown\nf\nsub\nfar own\n4\n.\n./far\n./far/f\n./far/sub\n./far/sub/g\n./own\n./own/h\nremote data/f\n\
+         /mnt-a\n/mnt-a/b\n/mnt-a/b/far\n/mnt-a/b/far/f\n/mnt-a/b/far/sub\n/mnt-a/b/far/sub/g\n\
+         far\nown\n1\n['far', 'own'] ['far', 'own'] ['far', 'own']\n",
+    );
+}
+
 /// `LOCAL` below a wider mount, and letters that take rights away.
 #[test]
 fn local_word_and_rights() {
