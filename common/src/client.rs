@@ -66,13 +66,24 @@ pub struct SessionClient<'d> {
     socket: Option<Socket>,
     seq: u64,
     views: Views,
+    watcher: Option<Watcher>,
 }
+
+/// Sees requests and their answers, see [`SessionClient::watched`].
+pub type Watcher = fn(&Request<'_>, Result<&Reply, &Stop>);
 
 impl<'d> SessionClient<'d> {
     /// A client of the session in this directory. Connects at the first request.
     #[must_use]
     pub const fn new(session: &'d [u8], starter: Option<Starter>) -> Self {
-        Self { session, starter, socket: None, seq: 0, views: Views::new() }
+        Self { session, starter, socket: None, seq: 0, views: Views::new(), watcher: None }
+    }
+
+    /// The same, with somebody who is told of every request after its answer.
+    #[must_use]
+    pub fn watched(mut self, watcher: Watcher) -> Self {
+        self.watcher = Some(watcher);
+        self
     }
 
     /// The socket's descriptor number, if there is one, so that the program can be kept off it.
@@ -163,20 +174,11 @@ impl<'d> SessionClient<'d> {
 
 impl Files for SessionClient<'_> {
     fn call(&mut self, request: &Request<'_>, out: &mut [u8]) -> Result<Reply, Stop> {
-        let limit = if request.op == Op::PWrite { MAX_DATA } else { MAX_PATH };
-        if request.a.len() > limit || request.b.len() > MAX_DATA {
-            return Err(Errno::ENAMETOOLONG.into());
+        let answer = self.ask(request, out);
+        if let Some(watcher) = self.watcher {
+            watcher(request, answer.as_ref());
         }
-        let (socket, old) = self.connected().map_err(no_agent)?;
-        match self.exchange(socket, request, out) {
-            // The agent had gone (idle) before the request was sent: another one takes it.
-            Err(Stop::Fail(Errno::EPIPE)) if old => {
-                self.drop_socket();
-                let (socket, _) = self.connected().map_err(no_agent)?;
-                self.exchange(socket, request, out).map_err(|stop| self.lost(stop))
-            }
-            other => other.map_err(|stop| self.lost(stop)),
-        }
+        answer
     }
 
     fn view(&mut self, id: ShadowId) -> Option<View<'_>> {
@@ -194,6 +196,25 @@ impl Files for SessionClient<'_> {
             }
         }
         self.views.get(id)
+    }
+}
+
+impl SessionClient<'_> {
+    fn ask(&mut self, request: &Request<'_>, out: &mut [u8]) -> Result<Reply, Stop> {
+        let limit = if request.op == Op::PWrite { MAX_DATA } else { MAX_PATH };
+        if request.a.len() > limit || request.b.len() > MAX_DATA {
+            return Err(Errno::ENAMETOOLONG.into());
+        }
+        let (socket, old) = self.connected().map_err(no_agent)?;
+        match self.exchange(socket, request, out) {
+            // The agent had gone (idle) before the request was sent: another one takes it.
+            Err(Stop::Fail(Errno::EPIPE)) if old => {
+                self.drop_socket();
+                let (socket, _) = self.connected().map_err(no_agent)?;
+                self.exchange(socket, request, out).map_err(|stop| self.lost(stop))
+            }
+            other => other.map_err(|stop| self.lost(stop)),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::init::{self, say};
 use crate::text::Text;
-use crate::{c, memory, namespace};
+use crate::{c, debug, memory, namespace};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use parrot_common::Errno;
@@ -69,6 +69,9 @@ fn try_start(session: &[u8]) -> Result<(), (Errno, &'static [u8])> {
     let at = path.get().as_ptr() as usize;
     memory::raw(Sysno::faccessat, [arg(libc::AT_FDCWD), at, arg(libc::X_OK), 0, 0, 0])
         .map_err(|errno| (errno, b"cannot run its program".as_slice()))?;
+    if debug::on(debug::PROCESS) {
+        debug::process(&[b"starts ", path.get().strip_suffix(b"\0").unwrap_or_default()]);
+    }
     launch(&mut path, session).map_err(|errno| (errno, b"cannot fork".as_slice()))?;
     wait_for_socket(session).map_err(|errno| (errno, b"it does not answer".as_slice()))
 }

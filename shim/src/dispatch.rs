@@ -6,7 +6,7 @@
 
 use crate::guard::{self, Parts};
 use crate::memory::{self, Own};
-use crate::{c, fds, namespace};
+use crate::{c, debug, fds, namespace};
 use core::ffi::c_char;
 use libc::c_int;
 use parrot_common::client::SessionClient;
@@ -77,7 +77,11 @@ pub(crate) fn decide(nr: usize, args: [usize; 6], lookup: Lookup) -> Step {
         let Parts { client, good, places, scratch } = parts;
         let mut own = Own { places, good };
         let mut cx = Cx { guest: &mut own, files: client, ns, scratch, lookup };
-        match handle(&mut cx, nr, args) {
+        let outcome = handle(&mut cx, nr, args);
+        if debug::on(debug::SYSCALL | debug::RESOLVE) {
+            debug::call(nr, args, &outcome, cx.scratch);
+        }
+        match outcome {
             Outcome::Pass(Reason::PlainUnlessMissing) => Step::RealUnlessMissing,
             Outcome::Pass(_) => Step::Real,
             Outcome::Done(value) => Step::Value(value),

@@ -14,11 +14,12 @@
 //! sockets it inherited belong to its parent, which the client notices by itself.
 #![expect(unsafe_code, reason = "slots are mapped memory, handed out once at a time")]
 
-use crate::{agent, c, memory, namespace};
+use crate::{agent, c, debug, memory, namespace};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use parrot_common::client::SessionClient;
 use parrot_common::handler::Scratch;
 use parrot_common::sys::{self, arg};
+use parrot_common::{Reply, Request, Stop};
 use syscalls::Sysno;
 
 /// Slots that are mapped together; more calls at once than this fail with ENOMEM.
@@ -101,7 +102,8 @@ impl Claim {
         let slot = unsafe { &mut *self.slot };
         if !slot.client_made {
             let session = namespace::get()?.session;
-            slot.client.write(SessionClient::new(session, Some(agent::start)));
+            let client = SessionClient::new(session, Some(agent::start));
+            slot.client.write(client.watched(watch));
             slot.client_made = true;
             let bit = 1_u64.wrapping_shl(self.index as u32);
             MADE.fetch_or(bit, Ordering::Relaxed);
@@ -111,6 +113,13 @@ impl Claim {
         let client = unsafe { slot.client.assume_init_mut() };
         let Slot { good, places, scratch, .. } = slot;
         Some(Parts { client, good, places, scratch })
+    }
+}
+
+/// Sees every request of a client, for the trace.
+fn watch(request: &Request<'_>, answer: Result<&Reply, &Stop>) {
+    if debug::on(debug::REMOTE) {
+        debug::request(request, answer);
     }
 }
 

@@ -9,6 +9,8 @@
 //! | `PARROT_AGENT` | the agent's program, instead of the one beside this library |
 //! | `PARROT_TIMEOUT` | seconds: the deadline of rules that have none of their own |
 //! | `PARROT_CHIRP_AUTH`, `CHIRP_CLIENT_TICKETS` | login methods and files of tickets, for the agent |
+//! | `PARROT_DEBUG_FLAGS` | what to trace, see `debug` |
+//! | `PARROT_DEBUG_FILE` | where to, instead of the standard error |
 //! | `PARROT_TRACED` | a tracer does the work: this library does nothing |
 //!
 //! A mountlist or timeout that cannot be used ends the process with status 125: a program must not run in
@@ -49,7 +51,7 @@ extern "C" fn destructor() {
 static DESTRUCTOR: extern "C" fn() = destructor;
 
 /// The variables that are the library's own. Kept at the start: programs change their environment.
-pub(crate) const VARIABLES: [&[u8]; 10] = [
+pub(crate) const VARIABLES: [&[u8]; 12] = [
     b"PARROT_SESSION",
     b"PARROT_MOUNT_FILE",
     b"PARROT_MOUNT_STRING",
@@ -60,6 +62,8 @@ pub(crate) const VARIABLES: [&[u8]; 10] = [
     b"PARROT_TIMEOUT",
     b"PARROT_CHIRP_AUTH",
     b"CHIRP_CLIENT_TICKETS",
+    b"PARROT_DEBUG_FLAGS",
+    b"PARROT_DEBUG_FILE",
 ];
 const SESSION: usize = 0;
 pub(crate) const MOUNT_FILE: usize = 1;
@@ -71,6 +75,12 @@ const TRACED: usize = 6;
 pub(crate) const TIMEOUT: usize = 7;
 pub(crate) const AUTH: usize = 8;
 pub(crate) const TICKETS: usize = 9;
+
+pub(crate) const DEBUG_FLAGS: usize = 10;
+pub(crate) const DEBUG_FILE: usize = 11;
+/// What a program that cleans the environment of its children does not take from them.
+pub(crate) const PASSED_ON: [usize; 7] =
+    [TEMP_DIR, AGENT, TIMEOUT, AUTH, TICKETS, DEBUG_FLAGS, DEBUG_FILE];
 
 /// The entries (`NAME=value`) as the process got them, or null.
 static ENTRIES: [AtomicPtr<c_char>; VARIABLES.len()] =
@@ -159,6 +169,16 @@ pub(crate) fn read(environment: *const *const c_char) -> bool {
     CONFIGURED.store(named, Ordering::Relaxed);
     if let Some(text) = value(TIMEOUT).filter(|text| seconds(text).is_none() && !inert()) {
         refuse(&[b"PARROT_TIMEOUT takes seconds, not ", text]);
+    }
+    if entry(DEBUG_FLAGS).is_some()
+        && !inert()
+        && let Err(word) = crate::debug::start()
+    {
+        refuse(&[
+            b"PARROT_DEBUG_FLAGS: no such flag: ",
+            word,
+            b" (known: syscall, resolve, remote, process, hole, all)",
+        ]);
     }
     DONE.store(true, Ordering::Release);
     named

@@ -37,6 +37,7 @@
 
 mod agent;
 mod c;
+mod debug;
 mod dispatch;
 mod fds;
 mod guard;

@@ -3,7 +3,7 @@
 
 use super::prelude::*;
 use crate::text::Text;
-use crate::{agent, init};
+use crate::{agent, debug, init};
 use parrot_common::sys::{self, arg};
 
 /// Pointers and strings of a changed call, in memory of its own.
@@ -34,6 +34,11 @@ impl Launch {
         let mut launch = Self { args: [path, argv, envp], at, len, used: 0 };
         let traced = launch.program();
         launch.environment(traced);
+        if debug::on(debug::PROCESS) {
+            let name = c::bytes(core::ptr::with_exposed_provenance(path));
+            let how: &[u8] = if traced { b" under parrot-trace" } else { b"" };
+            debug::process(&[b"runs ", name, how]);
+        }
         launch
     }
 
@@ -80,7 +85,7 @@ impl Launch {
     fn environment(&mut self, traced: bool) {
         let [_, _, old] = self.args;
         let old = core::ptr::with_exposed_provenance(old);
-        let mut added = [0_usize; 8];
+        let mut added = [0_usize; 12];
         let mut count = 0;
         let mut add = |entry: Option<usize>| {
             if let (Some(entry), Some(place)) = (entry, added.get_mut(count)) {
@@ -102,7 +107,7 @@ impl Launch {
         {
             add(self.string(&[b"PARROT_SESSION=", ns.session]));
         }
-        for index in [init::TEMP_DIR, init::AGENT, init::TIMEOUT, init::AUTH, init::TICKETS] {
+        for index in init::PASSED_ON {
             if let (Some(entry), Some(name)) = (init::entry(index), init::VARIABLES.get(index))
                 && !init::each(old).any(|given| init::sets(given, name))
             {

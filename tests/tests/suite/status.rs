@@ -110,6 +110,47 @@ fn debug_goes_to_its_file() {
     session.finish();
 }
 
+/// `PARROT_DEBUG_FLAGS` and `PARROT_DEBUG_FILE` for a preloaded program: what the library decided, of
+/// every process, in the file; without flags no file; an unknown flag is an error.
+#[test]
+fn debug_of_preload() {
+    let session = Session::new(Technique::Preload);
+    std::fs::write(session.local().join("f"), "text\n").unwrap();
+    let log = session.local().join("log");
+    let name = format!("/local/-{}/f", session.local().display());
+    let missing = format!("/local/-{}/none", session.local().display());
+    let script = format!("exec 2>&1; cat {name}; cat {missing}; env -i cat {name}; sleep 0 3>&-");
+    let trace = |flags: &str| {
+        let mut command = session.command(&["bash", "-c", &script]);
+        command.env("PARROT_DEBUG_FLAGS", flags).env("PARROT_DEBUG_FILE", &log);
+        let run = session.run_command(&mut command).code(0);
+        let said = format!("text\ncat: {missing}: No such file or directory\ntext\n");
+        assert_eq!(run.out(), said, "{}", run.describe());
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let _ = std::fs::remove_file(&log);
+        text
+    };
+    let text = trace("syscall,remote,process");
+    let lines = |subsystem: &str, part: &str| {
+        let found = text.lines().filter(|line| line.contains(subsystem) && line.contains(part));
+        found.count()
+    };
+    // Opened three times, of which one fails.
+    assert_eq!(lines(" syscall: ", &format!("(\"{name}\") = ")), 2, "{text}");
+    assert_eq!(lines(" syscall: ", &format!("(\"{missing}\") fails: ENOENT")), 1, "{text}");
+    assert_eq!(lines(" remote: ", &format!("Open {name} = 0")), 2, "{text}");
+    assert_eq!(lines(" remote: ", &format!("Open {missing} fails: ENOENT")), 1, "{text}");
+    assert_eq!(lines(" process: ", "starts "), 1, "{text}");
+    assert!(lines(" process: ", "runs ") >= 3, "{text}");
+    let only = trace("resolve");
+    assert!(only.contains(" resolve: ") && !only.contains(" remote: "), "{only}");
+    assert_eq!(trace(""), "");
+    let mut command = session.command(&["true"]);
+    let run = session.run_command(command.env("PARROT_DEBUG_FLAGS", "sycall")).code(125);
+    assert!(run.err().starts_with("parrot: PARROT_DEBUG_FLAGS: no such flag: sycall"));
+    session.finish();
+}
+
 /// `-w`: the guest starts there, a remote directory too.
 #[test]
 fn work_directory() {
