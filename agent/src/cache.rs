@@ -35,18 +35,20 @@ struct Entry {
     at: Instant,
     /// This session has changed it since.
     stale: bool,
+    /// That of its file, when it was entered.
+    version: (u64, u64),
     link: Option<Arc<[u8]>>,
     /// What those were told who take answers of any age.
     settled: OnceLock<Option<Attr>>,
 }
 
 impl Entry {
-    fn seen(&self, age: Age) -> Option<Option<Attr>> {
+    fn seen(&self, age: Age, stale: bool) -> Option<Option<Attr>> {
         let fresh = match age {
             Age::Any => true,
-            Age::Forever if self.stale => false,
+            Age::Forever if stale => false,
             Age::Forever => return Some(*self.settled.get_or_init(|| self.attr)),
-            Age::Within(limit) => !self.stale && self.at.elapsed() < limit,
+            Age::Within(limit) => !stale && self.at.elapsed() < limit,
         };
         fresh.then_some(self.attr)
     }
@@ -64,8 +66,104 @@ impl Entry {
 /// Attributes by server path (`""` is the root).
 #[derive(Debug, Default)]
 pub struct AttrCache {
-    entries: RwLock<HashMap<Box<[u8]>, Entry>>,
+    entries: RwLock<Entries>,
     epoch: AtomicU64,
+}
+
+/// All entries, and versions of the files among them that have several names: what this session
+/// does to a file by one name makes what is known under the others old.
+#[derive(Debug, Default)]
+struct Entries {
+    names: HashMap<Box<[u8]>, Entry>,
+    links: HashMap<(u64, u64), Version>,
+    /// Counts the removals of names that nothing was known of: they could have been any file's.
+    unknown: u64,
+}
+
+/// How often a file was changed, and what it was after that if it is known.
+#[derive(Debug)]
+struct Version {
+    number: u64,
+    attr: Option<Attr>,
+}
+
+/// The file that these attributes are of.
+fn file_of(attr: &Attr) -> Option<(u64, u64)> {
+    (!attr.is_dir()).then_some((attr.dev, attr.ino))
+}
+
+impl Entries {
+    fn get(&self, path: &[u8]) -> Option<&Entry> {
+        self.names.get(path)
+    }
+
+    fn seen(&self, path: &[u8], age: Age) -> Option<Option<Attr>> {
+        let entry = self.names.get(path)?;
+        entry.seen(age, self.is_stale(entry))
+    }
+
+    fn is_stale(&self, entry: &Entry) -> bool {
+        entry.stale
+            || entry.attr.is_some_and(|attr| attr.nlink > 1 && entry.version != self.version(&attr))
+    }
+
+    /// The version of a file now.
+    fn version(&self, attr: &Attr) -> (u64, u64) {
+        let known = file_of(attr).and_then(|file| self.links.get(&file));
+        known.map_or((0, 0), |version| (version.number, self.unknown))
+    }
+
+    fn insert(&mut self, path: &[u8], attr: Option<Attr>, keep_settled: bool) {
+        if self.names.len() >= LIMIT {
+            self.names.clear();
+            self.links.clear();
+        }
+        if let Some(file) = attr.filter(|attr| attr.nlink > 1).as_ref().and_then(file_of) {
+            self.links.entry(file).or_insert(Version { number: 0, attr });
+        }
+        let version = attr.map_or((0, 0), |attr| self.version(&attr));
+        let old = self.names.remove(path);
+        let mut new = Entry {
+            attr,
+            at: Instant::now(),
+            stale: false,
+            version,
+            link: None,
+            settled: OnceLock::new(),
+        };
+        if let Some(old) = old {
+            // A link is never changed, only replaced.
+            let same = |a: Attr, b: Attr| a.ino == b.ino && a.mtime == b.mtime && a.is_symlink();
+            if keep_settled && !self.is_stale(&old) {
+                new.settled = old.settled;
+            }
+            if old.attr.zip(attr).is_some_and(|(old, new)| same(old, new)) {
+                new.link = old.link;
+            }
+        }
+        self.names.insert(path.into(), new);
+    }
+
+    /// This session has changed or removed what a name means. What it is `now`, if that is known,
+    /// is the same under all names.
+    fn touch(&mut self, path: &[u8], now: Option<Attr>, removed: bool) {
+        let before = match self.names.get(path) {
+            Some(entry) => entry.attr,
+            None => {
+                self.unknown += u64::from(removed);
+                None
+            }
+        };
+        for attr in [before, now].into_iter().flatten() {
+            let file = file_of(&attr);
+            let Some(version) = file.and_then(|file| self.links.get_mut(&file)) else { continue };
+            let now = now.filter(|now| file_of(now) == file);
+            if now.is_none() || version.attr != now {
+                version.number += 1;
+                version.attr = now;
+            }
+        }
+    }
 }
 
 /// What is known of a whole path.
@@ -82,7 +180,7 @@ impl AttrCache {
     #[must_use]
     pub fn get(&self, path: &[u8], age: Age) -> Option<Option<Attr>> {
         let entries = self.entries.read();
-        entries.get(path)?.seen(age)
+        entries.seen(path, age)
     }
 
     /// Whether a name and all between `root` and it are directories to pass through.
@@ -107,7 +205,7 @@ impl AttrCache {
                 return Path::Unknown;
             }
         }
-        match entries.get(path).and_then(|entry| entry.seen(age)) {
+        match entries.seen(path, age) {
             // A directory that we may not look at, only pass through.
             Some(Some(attr)) if attr.ino == 0 => Path::Unknown,
             Some(attr) => Path::Known(attr),
@@ -125,13 +223,13 @@ impl AttrCache {
     pub fn answer(&self, path: &[u8], attr: Option<Attr>, epoch: u64) {
         let mut entries = self.entries.write();
         if self.epoch() == epoch {
-            insert(&mut entries, path, attr, true);
+            entries.insert(path, attr, true);
         }
     }
 
     /// Notes which version of a file the session holds: those who take any answer see this one.
     pub fn settle(&self, path: &[u8], attr: Attr) {
-        if let Some(entry) = self.entries.write().get_mut(path).filter(|entry| !entry.stale) {
+        if let Some(entry) = self.entries.write().names.get_mut(path).filter(|entry| !entry.stale) {
             entry.settled = Some(attr).into();
         }
     }
@@ -140,7 +238,8 @@ impl AttrCache {
     pub fn put(&self, path: &[u8], attr: Option<Attr>) {
         let mut entries = self.entries.write();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        insert(&mut entries, path, attr, false);
+        entries.touch(path, attr, attr.is_none());
+        entries.insert(path, attr, false);
     }
 
     /// Enters many answers at once.
@@ -148,7 +247,7 @@ impl AttrCache {
         let mut entries = self.entries.write();
         if self.epoch() == epoch {
             for (path, attr) in answers {
-                insert(&mut entries, &path, Some(attr), true);
+                entries.insert(&path, Some(attr), true);
             }
         }
     }
@@ -157,7 +256,8 @@ impl AttrCache {
     pub fn expire(&self, path: &[u8]) {
         let mut entries = self.entries.write();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        if let Some(entry) = entries.get_mut(path) {
+        entries.touch(path, None, false);
+        if let Some(entry) = entries.names.get_mut(path) {
             entry.stale = true;
             entry.settled = OnceLock::new();
         }
@@ -167,14 +267,15 @@ impl AttrCache {
     pub fn forget(&self, path: &[u8]) {
         let mut entries = self.entries.write();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        entries.remove(path);
+        entries.names.remove(path);
     }
 
     /// Forgets a name and everything below it.
     pub fn forget_tree(&self, path: &[u8]) {
         let mut entries = self.entries.write();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        entries.retain(|name, _| {
+        entries.touch(path, None, true);
+        entries.names.retain(|name, _| {
             !name.strip_prefix(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
         });
     }
@@ -187,7 +288,7 @@ impl AttrCache {
 
     /// Keeps the text of a link as long as its attributes.
     pub fn put_link(&self, path: &[u8], text: &[u8]) {
-        if let Some(entry) = self.entries.write().get_mut(path) {
+        if let Some(entry) = self.entries.write().names.get_mut(path) {
             entry.link = Some(text.into());
         }
     }
@@ -195,42 +296,13 @@ impl AttrCache {
     /// How many names are known.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.read().len()
+        self.entries.read().names.len()
     }
 
     /// Whether nothing is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-fn insert(
-    entries: &mut HashMap<Box<[u8]>, Entry>,
-    path: &[u8],
-    attr: Option<Attr>,
-    keep_settled: bool,
-) {
-    if entries.len() >= LIMIT {
-        entries.clear();
-    }
-    let new =
-        Entry { attr, at: Instant::now(), stale: false, link: None, settled: OnceLock::new() };
-    match entries.get_mut(path) {
-        Some(entry) => {
-            // A link is never changed, only replaced.
-            let same = |a: Attr, b: Attr| a.ino == b.ino && a.mtime == b.mtime && a.is_symlink();
-            let link = entry
-                .link
-                .take()
-                .filter(|_| entry.attr.zip(attr).is_some_and(|(old, new)| same(old, new)));
-            let settled = std::mem::take(&mut entry.settled);
-            let settled = if keep_settled { settled } else { OnceLock::new() };
-            *entry = Entry { link, settled, ..new };
-        }
-        None => {
-            entries.insert(path.into(), new);
-        }
     }
 }
 
@@ -271,6 +343,25 @@ mod tests {
         assert_eq!(cache.get(b"/f", Age::Forever), None);
         cache.put(b"/f", of(20));
         assert_eq!(cache.get(b"/f", Age::Forever), Some(of(20)));
+    }
+
+    #[test]
+    fn what_is_done_by_one_name_shows_under_the_others() {
+        let cache = AttrCache::default();
+        let of = |nlink| Some(Attr { nlink, ..attr(libc::S_IFREG, 5) });
+        for name in [b"/a", b"/b"] {
+            cache.put(name, of(2));
+        }
+        assert_eq!(cache.get(b"/a", Age::Forever), Some(of(2)));
+        cache.put(b"/b", None);
+        assert_eq!(cache.get(b"/a", Age::Forever), None);
+        cache.put(b"/a", of(2));
+        cache.put(b"/other", Some(attr(libc::S_IFREG, 6)));
+        cache.expire(b"/other");
+        assert_eq!(cache.get(b"/a", Age::Forever), Some(of(2)));
+        // Nothing was known of the name that went: it could have been the file's.
+        cache.put(b"/unknown", None);
+        assert_eq!(cache.get(b"/a", Age::Forever), None);
     }
 
     #[test]

@@ -428,6 +428,7 @@ impl Core {
             Op::Rename => self.rename(name, second, half(0)),
             Op::Link => self.link(name, second, flag(0)),
             Op::SymLink => self.symlink(name, b),
+            Op::MkNod => self.mknod(name),
             Op::Truncate => self.truncate(name, word(0)),
             Op::Chmod => self.chmod(&self.target(name, flag(1))?, half(0)),
             Op::Chown => self.chown(&self.target(name, flag(2))?, [half(0), half(1)]),
@@ -439,6 +440,7 @@ impl Core {
             Op::RemoveXattr => self.removexattr(&self.target(name, flag(0))?, b),
             Op::Exec => self.exec(name, b, flag(0), out),
             Op::SyncAll => self.sync_all(),
+            Op::SyncMaps => self.sync_maps(),
             Op::Stats => data_reply(self.statistics().to_string().as_bytes(), out),
             Op::Pause => {
                 std::thread::sleep(Duration::from_millis(word(0).min(1000)));

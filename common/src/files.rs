@@ -181,6 +181,12 @@ ops! {
     Pause = 47;
     /// Whether locks on shadow `id` are refused (`locks=refuse`). Reply: value = 1 if so.
     LockPolicy = 48;
+    /// `mknod` of `a`, of a kind that no server has (a pipe, a socket, a device): fails with what is
+    /// wrong with the name, else with EPERM.
+    MkNod = 49;
+    /// Everything that any guest wrote through a shared map is on the server's disk when the reply
+    /// comes, or the first error.
+    SyncMaps = 50;
 }
 
 /// A request, see [`Op`] for the meaning of the fields in each operation.

@@ -17,6 +17,7 @@ mod lock;
 mod map;
 mod open;
 mod path;
+mod socket;
 mod stat;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ mod needed;
 mod open;
 mod process;
 mod reopen;
+mod socket;
 mod spawn;
 mod stat;
 mod stdio;

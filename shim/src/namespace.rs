@@ -190,6 +190,16 @@ const fn hint(first: u8, second: u8) -> (usize, u64) {
     ((hash >> 6) & 15, 1_u64.wrapping_shl((hash & 63) as u32))
 }
 
+/// No program has memory from here on (57 bits with five levels of page tables, and the upper half
+/// is the kernel's), nor in the first page.
+const USER_END: usize = 1 << 56;
+
+/// Whether a program may have memory at an address.
+#[inline(always)]
+pub(crate) const fn may_be_there(address: usize) -> bool {
+    address.wrapping_sub(4096) < USER_END
+}
+
 #[inline(always)]
 fn hinted(first: u8, second: u8) -> bool {
     let (word, bit) = hint(first, second);
@@ -200,7 +210,7 @@ fn hinted(first: u8, second: u8) -> bool {
 /// kernel at once; if the kernel finds nothing there, it is resolved in full.
 #[inline(always)]
 pub(crate) fn plain_name(dirfd: c_int, path: *const c_char) -> bool {
-    if path.addr() < 4096 {
+    if !may_be_there(path.addr()) {
         // The kernel says EFAULT (or takes null for the descriptor itself).
         return dirfd == libc::AT_FDCWD || fds::plain(dirfd);
     }

@@ -7,7 +7,8 @@
 //!             output, status, tree      ==     output, status, tree
 //! ```
 //!
-//! Outputs are compared step by step, with `$R` and `$L` put in place of the names.
+//! Outputs are compared step by step, with `$R` and `$L` put in place of the names. `$B` is where the
+//! files of the place really lie.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -46,7 +47,10 @@ impl Guest {
             session = session.mount(rule);
         }
         Self {
-            session: session.env("R", place.root()).env("M", place.short()),
+            session: session
+                .env("R", place.root())
+                .env("M", place.short())
+                .env("B", &place.backing().display().to_string()),
             reference_session: Session::new(Technique::Native),
             reference: Place::new(PlaceKind::Plain),
             place,
@@ -114,7 +118,9 @@ impl Guest {
     #[must_use]
     pub fn run_reference(&self, script: &str) -> Run {
         let mut command = self.reference_session.command(&self.words(script));
-        command.env("R", self.reference.root()).env("M", self.reference.root());
+        for name in ["R", "M", "B"] {
+            command.env(name, self.reference.root());
+        }
         self.reference_session.run_command(&mut command)
     }
 

@@ -31,6 +31,7 @@
 
 pub mod cases;
 pub mod compile;
+pub mod conformance;
 pub mod dir;
 pub mod fake;
 pub mod guest;

@@ -39,5 +39,22 @@ pub fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed: run scripts/install-deps"))
 }
 
+/// The path of a conformance suite, in the version that `scripts/install-tools` installs.
+///
+/// # Panics
+///
+/// When it is not installed.
+#[must_use]
+pub fn suite(name: &str, version: &str) -> PathBuf {
+    let var = |name| std::env::var_os(name).map(PathBuf::from);
+    let root = var("PARROT_TEST_TOOLS").unwrap_or_else(|| {
+        let cache = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
+        cache.unwrap_or_default().join("parrot-test-tools")
+    });
+    let path = root.join(format!("{name}-{version}/bin/{name}"));
+    assert!(path.exists(), "{} is not installed: run scripts/install-tools", path.display());
+    path
+}
+
 /// The guests' `PATH`: what every Debian machine has, nothing of the developer's own.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -4,6 +4,8 @@
 //! environment of every process that comes from it. At the end the agent is asked to stop, and no
 //! process with that name may be left.
 
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -39,6 +41,8 @@ pub struct Session {
     mounts: Vec<String>,
     env: Vec<(String, String)>,
     deadline: Duration,
+    bin: PathBuf,
+    user: Option<u32>,
     checked: std::cell::Cell<bool>,
 }
 
@@ -56,6 +60,8 @@ impl Session {
             mounts: Vec::new(),
             env: Vec::new(),
             deadline: DEADLINE,
+            bin: programs::bin_dir(),
+            user: None,
             checked: std::cell::Cell::new(false),
         }
     }
@@ -64,6 +70,25 @@ impl Session {
     #[must_use]
     pub fn mount(mut self, rule: &str) -> Self {
         self.mounts.push(rule.to_owned());
+        self
+    }
+
+    /// Lets guests, and their agents, run as this user; only root can. The programs are copied: the
+    /// user may not see where they were built.
+    ///
+    /// # Panics
+    ///
+    /// When a program is missing.
+    #[must_use]
+    pub fn user(mut self, id: u32) -> Self {
+        self.bin = self.dir.sub("bin");
+        for name in ["libparrot.so", "parrot-agent", "parrot-trace", "parrot-chirpd"] {
+            std::fs::copy(programs::program(name), self.bin.join(name)).unwrap();
+        }
+        for name in ["home", "tmp", "session", "local"] {
+            chown(self.dir.path().join(name), Some(id), Some(id)).unwrap();
+        }
+        self.user = Some(id);
         self
     }
 
@@ -128,6 +153,9 @@ impl Session {
             command.env("PARROT_ON_HOLE", policy);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(id) = self.user {
+            command.uid(id).gid(id);
+        }
         command
     }
 
@@ -143,14 +171,14 @@ impl Session {
             Technique::Native => self.clean(Path::new(first)),
             Technique::Preload => {
                 let mut command = self.clean(Path::new(first));
-                command.env("LD_PRELOAD", programs::program("libparrot.so"));
+                command.env("LD_PRELOAD", self.program("libparrot.so"));
                 if !self.mounts.is_empty() {
                     command.env("PARROT_MOUNT_STRING", self.mounts.join("\n"));
                 }
                 command
             }
             Technique::Trace => {
-                let mut command = self.clean(&programs::program("parrot-trace"));
+                let mut command = self.clean(&self.program("parrot-trace"));
                 for rule in &self.mounts {
                     command.args(["-M", rule]);
                 }
@@ -160,6 +188,12 @@ impl Session {
         };
         command.args(rest);
         command
+    }
+
+    /// A built program, as guests of this session see it.
+    fn program(&self, name: &str) -> PathBuf {
+        let _ = programs::program(name);
+        self.bin.join(name)
     }
 
     /// Runs a command line.
@@ -204,7 +238,7 @@ impl Session {
         if self.checked.replace(true) {
             return Vec::new();
         }
-        let agent = programs::bin_dir().join("parrot-agent");
+        let agent = self.bin.join("parrot-agent");
         for dir in self.agents().into_iter().filter(|_| agent.exists()) {
             let mut stop = self.clean(&agent);
             stop.arg("--stop").arg(dir);

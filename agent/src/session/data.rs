@@ -7,7 +7,7 @@ use super::node::{Complete, Node, Work};
 use super::open::withdraw;
 use super::served::Served;
 use super::{Core, EMPTY, Object, data_reply};
-use crate::driver::OpenFlags;
+use crate::driver::{OpenFlags, RemoteFile};
 use crate::shadow::reopen;
 use parrot_common::shadow::ShadowId;
 use parrot_common::{Errno, Reply};
@@ -193,6 +193,10 @@ impl Core {
     /// Cuts or extends a file by its name.
     pub(super) fn cut_node(&self, node: &Arc<Node>, path: &[u8], size: u64) -> Res<()> {
         let mut work = node.work.lock();
+        // ETXTBSY must come before the server acts.
+        if let Some(current) = &work.current {
+            self.store.reopen(current.id, libc::O_WRONLY)?;
+        }
         self.flush(node, &mut work)?;
         node.mount.driver.truncate(wire(path), size)?;
         if let Some(upload) = &mut work.upload {
@@ -314,7 +318,7 @@ impl Core {
             let attr = served.handle.fstat()?;
             self.fill_current(node, &mut work, served.handle.as_ref(), attr, fetched)?;
             if shared {
-                self.write_from_now_on(node, &mut work)?;
+                self.write_from_now_on(&served, &mut work)?;
             }
         }
         let Some(current) = &work.current else { return Err(Errno::EIO.into()) };
@@ -327,13 +331,20 @@ impl Core {
     }
 
     /// Lets guests write a shadow that holds the server's bytes.
-    fn write_from_now_on(&self, node: &Arc<Node>, work: &mut Work) -> Res<()> {
-        let name = node.name().ok_or(Halt::Errno(Errno::ESTALE))?;
-        let flags = OpenFlags { write: true, ..OpenFlags::default() };
-        let (handle, attr) = node.mount.driver.open(wire(&name), flags, 0)?;
-        if (attr.dev, attr.ino) != node.key {
-            return Err(Errno::ESTALE.into());
-        }
+    fn write_from_now_on(&self, served: &Arc<Served>, work: &mut Work) -> Res<()> {
+        let node = &served.node;
+        let handle: Box<dyn RemoteFile> = match node.name() {
+            Some(name) => {
+                let flags = OpenFlags { write: true, ..OpenFlags::default() };
+                let (handle, attr) = node.mount.driver.open(wire(&name), flags, 0)?;
+                if (attr.dev, attr.ino) != node.key {
+                    return Err(Errno::ESTALE.into());
+                }
+                handle
+            }
+            // It was removed: what is open is all there is of it.
+            None => Box::new(Arc::clone(served)),
+        };
         let Some(current) = &work.current else { return Err(Errno::EIO.into()) };
         let file = File::open(self.store.complete_path(current.id))?;
         let upload = Upload::same(handle, &file)?;
@@ -367,6 +378,32 @@ impl Core {
             Some((_, errno)) => Err((*errno).into()),
             None => Ok(EMPTY),
         }
+    }
+
+    /// Sends what was written through maps, to the servers' disks.
+    pub(super) fn sync_maps(&self) -> Res<Reply> {
+        for node in self.writing() {
+            let mut work = node.work.lock();
+            if !work.upload.as_ref().is_some_and(|upload| upload.mapped) {
+                continue;
+            }
+            self.flush(&node, &mut work)?;
+            if let Some(upload) = &work.upload {
+                upload.handle().fsync()?;
+            }
+        }
+        Ok(EMPTY)
+    }
+
+    /// Whether no guest has a map to write through, as far as that can be told at once.
+    pub(super) fn has_no_maps(&self) -> bool {
+        let unmapped = |work: &Work| !work.upload.as_ref().is_some_and(|upload| upload.mapped);
+        self.writing().iter().all(|node| node.work.try_lock().is_some_and(|work| unmapped(&work)))
+    }
+
+    /// The nodes whose shadows guests may write.
+    fn writing(&self) -> Vec<Arc<Node>> {
+        self.writers.lock().values().cloned().collect()
     }
 
     /// The logical name of a shadow.

@@ -121,7 +121,9 @@ impl Core {
             Some(handle) => Ok(handle.fstat()?),
             None => {
                 let attr = *node.last.lock();
-                Ok(Attr { nlink: attr.nlink.saturating_sub(1), ..attr })
+                // What this session removed is counted; that somebody else did was just seen.
+                let others = u32::from(node.name().is_some());
+                Ok(Attr { nlink: attr.nlink.saturating_sub(others), ..attr })
             }
         }
     }
@@ -201,6 +203,7 @@ impl Core {
             Op::Hello => Some(Ok(self.hello(out))),
             Op::PathOf => Some(self.path_of(request.id, out)),
             Op::LockPolicy => Some(Ok(self.lock_policy(request))),
+            Op::SyncMaps => self.has_no_maps().then_some(Ok(EMPTY)),
             Op::PRead => self.pread_at_once(request.id, request.args[0], out),
             Op::Seek => self.seek_at_once(
                 request.id,

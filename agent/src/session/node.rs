@@ -149,8 +149,9 @@ impl Nodes {
         if names.is_empty() {
             *node.gone.lock() = path.to_vec();
         }
-        // Its number may soon be another file's.
-        if names.is_empty() && self.by_key.get(&node.key).is_some_and(|n| Arc::ptr_eq(n, &node)) {
+        // Its number may soon be another file's; not as long as it has names that nobody told us.
+        let gone = names.is_empty() && node.last.lock().nlink <= 1;
+        if gone && self.by_key.get(&node.key).is_some_and(|n| Arc::ptr_eq(n, &node)) {
             self.by_key.remove(&node.key);
         }
     }

@@ -9,8 +9,9 @@ use super::control::{BLOCK, BLOCK_SHIFT, Control};
 use super::halt::Res;
 use super::node::{Node, Validator};
 use crate::driver::RemoteFile;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use parking_lot::{Condvar, Mutex};
+use parrot_common::Attr;
 use parrot_common::shadow::ShadowId;
 use std::collections::HashSet;
 use std::fs::File;
@@ -141,6 +142,29 @@ impl Blocks {
             offset += step;
         }
         Ok(())
+    }
+}
+
+/// The handle of a served file, as one that outlives the guest's descriptor.
+impl RemoteFile for Arc<Served> {
+    fn pread(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        self.handle.pread(buf, offset)
+    }
+
+    fn pwrite(&self, data: &[u8], offset: u64) -> Result<()> {
+        self.handle.pwrite(data, offset)
+    }
+
+    fn fstat(&self) -> Result<Attr> {
+        self.handle.fstat()
+    }
+
+    fn fsync(&self) -> Result<()> {
+        self.handle.fsync()
+    }
+
+    fn ftruncate(&self, size: u64) -> Result<()> {
+        self.handle.ftruncate(size)
     }
 }
 

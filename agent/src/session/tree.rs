@@ -264,6 +264,27 @@ impl Core {
         Ok(EMPTY)
     }
 
+    /// mknod(2) of what no server has: says what is wrong with the name, at least that.
+    pub(super) fn mknod(&self, name: Name<'_>) -> Res<Reply> {
+        let found = last_name(self.walk(name, Last::Parent)?, [Errno::EEXIST; 2])?;
+        if found.attr.is_some() || found.is_root() {
+            return Err(Errno::EEXIST.into());
+        }
+        if found.slash {
+            return Err(Errno::ENOENT.into());
+        }
+        let driver = &found.mount.driver;
+        match driver.stat(wire(&found.path), false) {
+            Ok(_) => return Err(Errno::EEXIST.into()),
+            Err(error) if error.errno() == Errno::ENOENT => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !driver.stat(wire(found.parent()), true)?.is_dir() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        Err(Errno::EPERM.into())
+    }
+
     /// readlink(2).
     pub(super) fn readlink(&self, name: Name<'_>, out: &mut [u8]) -> Res<Reply> {
         let found = self.walk(name, Last::Keep)?.remote(Errno::EINVAL)?;

@@ -3,7 +3,7 @@
 //! the call is refused with the errno that the kernel has for a file system without the feature; a
 //! mapped local one is looked up by its own name.
 
-use super::path::{Need, Object};
+use super::path::Need;
 use super::{Args, Cx};
 use crate::errno::Errno;
 use crate::files::Files;
@@ -139,69 +139,5 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
     pub(crate) fn file_attr(&mut self, a: Args) -> Outcome {
         let follow = a.int(4) & libc::AT_SYMLINK_NOFOLLOW == 0;
         self.refuse_at(a, Need::look(Some(0), 1, follow), Errno::EOPNOTSUPP)
-    }
-
-    /// bind(2) and connect(2): the name of a local socket. No socket can lie on a remote place.
-    pub(crate) fn bind(&mut self, a: Args) -> Outcome {
-        self.socket_name(a, Errno::EPERM)
-    }
-
-    pub(crate) fn connect(&mut self, a: Args) -> Outcome {
-        self.socket_name(a, Errno::ECONNREFUSED)
-    }
-
-    /// `struct sockaddr_un` is { u16 family, name }; a name that starts with a zero byte is none of
-    /// a file.
-    fn socket_name(&mut self, a: Args, refused: Errno) -> Outcome {
-        const LEN: usize = 110;
-        const FAMILY: usize = 2;
-        let mut address = [0; LEN + 1];
-        let len = (a.uint(2) as usize).min(LEN);
-        let place = address.get_mut(..len).unwrap_or_default();
-        if len <= FAMILY || self.guest.read(a.raw(1), place) != Ok(len) {
-            return Outcome::Pass(Reason::Declared);
-        }
-        let (family, name) = address.split_at(FAMILY);
-        let unix = u16::try_from(libc::AF_UNIX).unwrap_or(1);
-        if family != unix.to_ne_bytes() || name.first() == Some(&0) {
-            return Outcome::Pass(Reason::Declared);
-        }
-        // The name in the address need not end with a zero byte: a copy does.
-        let end = name.iter().position(|&b| b == 0).unwrap_or(name.len().saturating_sub(1));
-        let path = match self.guest.place(name.get(..=end).unwrap_or_default()) {
-            Ok(path) => path,
-            Err(errno) => return Outcome::Fail(errno),
-        };
-        let [fd, _, _, rest @ ..] = a.0;
-        let [b, c, d] = rest;
-        let named = Args([fd, path, 0, b, c, d]);
-        let need = Need::look(None, 1, true);
-        match self.on_path(named, need, |_, _, object, _| match object {
-            Object::Name(_) | Object::Shadow(..) => Err(refused.into()),
-        }) {
-            Outcome::Rewrite(_) => self.socket_elsewhere(a),
-            other => other,
-        }
-    }
-
-    /// The same call with the name that a mapping gives, which must fit into an address.
-    fn socket_elsewhere(&mut self, a: Args) -> Outcome {
-        let mut address = [0; 110];
-        let physical = self.scratch.walker(crate::resolve::Slot::First).physical();
-        let len = physical.len() + 2;
-        if let Some(family) = address.first_chunk_mut::<2>() {
-            *family = u16::try_from(libc::AF_UNIX).unwrap_or(1).to_ne_bytes();
-        }
-        let Some(name) = address.get_mut(2..len) else {
-            return Outcome::Fail(Errno::ENAMETOOLONG);
-        };
-        name.copy_from_slice(physical);
-        match self.guest.place(address.get(..len).unwrap_or_default()) {
-            Ok(place) => {
-                let [fd, _, _, b, c, d] = a.0;
-                Outcome::Rewrite([fd, place, len, b, c, d])
-            }
-            Err(errno) => Outcome::Fail(errno),
-        }
     }
 }

@@ -121,8 +121,14 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
 
     fn mknod_at(&mut self, a: Args, need: Need, mode: u32) -> Outcome {
         self.on_path(a, need, |guest, files, object, out| {
-            if !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG) {
-                return Err(Errno::EPERM.into());
+            match mode & libc::S_IFMT {
+                0 | libc::S_IFREG => {}
+                libc::S_IFDIR => return Err(Errno::EPERM.into()),
+                libc::S_IFCHR | libc::S_IFBLK | libc::S_IFIFO | libc::S_IFSOCK => {
+                    let name = object.name(Errno::EEXIST)?;
+                    return files.call(&Request::named(Op::MkNod, name), out).map(done);
+                }
+                _ => return Err(Errno::EINVAL.into()),
             }
             let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_CLOEXEC;
             let mode = mode & 0o7777 & !guest.umask();

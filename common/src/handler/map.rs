@@ -10,6 +10,7 @@ use crate::guest::{FdClass, Guest};
 use crate::outcome::{Outcome, Reason};
 use crate::shadow::{Kind, ShadowId, served_mode};
 use crate::sys;
+use syscalls::Sysno;
 
 impl<G: Guest, F: Files> Cx<'_, G, F> {
     pub(crate) fn mmap(&mut self, a: Args) -> Outcome {
@@ -41,6 +42,19 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
                 Outcome::from_result(mapped.map(usize::cast_signed))
             }
         }
+    }
+
+    /// msync(2): which file lies there the kernel alone knows, so all maps of the session are sent.
+    pub(crate) fn msync(&mut self, a: Args) -> Outcome {
+        if a.int(2) & libc::MS_SYNC == 0 {
+            return Outcome::Pass(Reason::Declared);
+        }
+        let synced = self.guest.native(sys::number(Sysno::msync), a.0);
+        if Errno::check(synced).is_err() {
+            return Outcome::Done(synced);
+        }
+        let sent = self.files.call(&Request::new(Op::SyncMaps), &mut []);
+        Outcome::from_result(sent.map(|_| 0).map_err(super::data::errno))
     }
 
     /// A descriptor (of the handler's process) of the file with all bytes.

@@ -5,10 +5,13 @@ use crate::errno::Errno;
 use crate::files::{Files, Name, Op, Request, Stop};
 use crate::guest::Guest;
 use crate::mountlist::Perm;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Reason};
 use crate::resolve::{At, Slot, Target, resolve, resolve_redirect};
 use crate::shadow::{Kind, ShadowId};
 use crate::sys;
+
+/// The kernel's limit of a name, with its zero byte.
+const PATH_MAX: usize = 4096;
 
 /// What a call with one name needs.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +136,12 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         Outcome::Fail(Errno::ELOOP)
     }
 
+    /// What is wrong with a name that cannot be read: EFAULT, or it has no end.
+    fn bad_name(&mut self, at: usize) -> Outcome {
+        let room = self.scratch.data.get_mut(..PATH_MAX).unwrap_or_default();
+        Outcome::Fail(self.guest.read_str(at, room).err().unwrap_or(Errno::EFAULT))
+    }
+
     /// The same call on the local paths that the walkers hold; other names stay as they are.
     fn rewrite(&mut self, args: Args, names: &[(Need, Target, Slot)]) -> Outcome {
         let mut new = args.0;
@@ -161,7 +170,7 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         need: Need2,
         mut remote: impl FnMut(&mut F, [Name<'_>; 2], &mut [u8]) -> Result<Outcome, Stop>,
     ) -> Outcome {
-        let mut targets = [Target::Pass(crate::outcome::Reason::Plain); 2];
+        let mut targets = [Target::Pass(Reason::Plain); 2];
         let pairs = [(need.from, Slot::First), (need.to, Slot::Second)];
         for (place, (need, slot)) in targets.iter_mut().zip(pairs) {
             match resolve(self, need.at(args), slot) {
@@ -173,6 +182,13 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
             let scratch = &mut *self.scratch;
             let (from, to) = match targets {
                 [Target::Remote(from), Target::Remote(to)] => (from, to),
+                // Even with the other name rewritten the kernel would look for that one first.
+                [Target::Local(_) | Target::Remote(_), Target::Pass(Reason::BadAddress)] => {
+                    return self.bad_name(need.to.at(args).path);
+                }
+                [Target::Pass(Reason::BadAddress), Target::Local(_) | Target::Remote(_)] => {
+                    return self.bad_name(need.from.at(args).path);
+                }
                 [Target::Pass(reason), Target::Pass(_)] => return Outcome::Pass(reason),
                 [
                     from @ (Target::Local(_) | Target::Pass(_)),

@@ -219,6 +219,7 @@ syscalls! {
     recvmsg = SYS_recvmsg, Policy::Always, ["recvmsg"] => recvmsg, "Receives a message, perhaps with descriptors.";
     flock = SYS_flock, FD, ["flock"] => flock, "Locks a file: the kernel locks the shadow, within the session.";
     mmap = SYS_mmap, Policy::Fd(&[4], On::Any), ["mmap", "mmap64"] => mmap, "Maps a file.";
+    msync = SYS_msync, Policy::Always, ["msync"] => msync, "Writes a shared map back: it is on the server when this returns.";
 
     // Programs.
     execve = SYS_execve, Policy::Always, ["execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle"] => execve, "Runs a program.";
@@ -229,8 +230,8 @@ syscalls! {
     swapon = SYS_swapon, PATH, ["swapon"] => local_only, "Names a swap file; EINVAL for a remote one.";
     swapoff = SYS_swapoff, PATH, ["swapoff"] => local_only, "Ends the use of a swap file.";
     uselib = SYS_uselib, PATH, [] => local_only, "Loads a library, the old way; EINVAL for a remote one.";
-    mount = SYS_mount, PATH, [] => mount, "Mounts; EPERM on or from a remote name.";
-    umount2 = SYS_umount2, PATH, [] => umount2, "Unmounts; EINVAL on a remote name.";
+    mount = SYS_mount, PATH, ["mount"] => mount, "Mounts; EPERM on or from a remote name.";
+    umount2 = SYS_umount2, PATH, ["umount2", "umount"] => umount2, "Unmounts; EINVAL on a remote name.";
     pivot_root = SYS_pivot_root, PATH, [] => pivot_root, "Changes the root mount; EPERM on a remote name.";
     move_mount = SYS_move_mount, PATH, [] => move_mount, "Moves a mount; EPERM on or from a remote name.";
     open_tree = SYS_open_tree, PATH, [] => mount_at, "Gives a mount's descriptor; EPERM for a remote name.";
@@ -246,8 +247,8 @@ syscalls! {
     file_setattr = SYS_file_setattr, PATH, [] => file_attr, "Sets inode flags; EOPNOTSUPP for a remote name.";
 
     // Sockets that have the name of a file, and descriptors that arrive.
-    bind = SYS_bind, PATH, [] => bind, "Names a socket; EPERM for a remote name.";
-    connect = SYS_connect, PATH, [] => connect, "Connects to a named socket; ECONNREFUSED for a remote name, where none can be.";
+    bind = SYS_bind, PATH, ["bind"] => bind, "Names a socket; EPERM for a remote name.";
+    connect = SYS_connect, PATH, ["connect"] => connect, "Connects to a named socket; ECONNREFUSED for a remote name, where none can be.";
     recvmmsg = SYS_recvmmsg, Policy::Always, ["recvmmsg"] => recvmmsg, "Receives messages, perhaps with descriptors.";
     pidfd_getfd = SYS_pidfd_getfd, Policy::Always, [] => pidfd_getfd, "Copies a descriptor of another process, perhaps a shadow.";
 
@@ -356,7 +357,6 @@ syscalls! {
     pkey_mprotect = SYS_pkey_mprotect, MEMORY, [], "Sets a map's protection and key.";
     pkey_alloc = SYS_pkey_alloc, MEMORY, [], "Makes a protection key.";
     pkey_free = SYS_pkey_free, MEMORY, [], "Frees a protection key.";
-    msync = SYS_msync, MEMORY, [], "Writes a map to its file: the shadow; it is sent at close, fsync and the end.";
     mincore = SYS_mincore, MEMORY, [], "Tells which pages are in memory.";
     madvise = SYS_madvise, MEMORY, [], "Tells how memory will be used.";
     process_madvise = SYS_process_madvise, MEMORY, [], "Tells how another process's memory will be used.";

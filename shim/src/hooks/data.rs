@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "exported symbols")]
 
 use super::prelude::*;
+use core::sync::atomic::{AtomicBool, Ordering};
 use libc::iovec;
 
 hook! {
@@ -155,13 +156,27 @@ hook! {
         if flags & libc::MAP_ANONYMOUS != 0 || fds::plain(fd) {
             return real(near, len, prot, flags, fd, offset);
         }
+        if flags & libc::MAP_TYPE != libc::MAP_PRIVATE && prot & libc::PROT_WRITE != 0 {
+            MAPPED.store(true, Ordering::Relaxed);
+        }
         let args = [at(near), len, int(prot), int(flags), int(fd), long(offset)];
         let result: isize = slow(Sysno::mmap, args, || {
             real(near, len, prot, flags, fd, offset).addr().cast_signed()
         });
         core::ptr::with_exposed_provenance_mut(result.cast_unsigned())
     }
+    /// msync(2)
+    fn [msync](from: *mut c_void, len: usize, flags: c_int) -> c_int {
+        if !MAPPED.load(Ordering::Relaxed) {
+            return real(from, len, flags);
+        }
+        let args = [at(from), len, int(flags), 0, 0, 0];
+        slow(Sysno::msync, args, || real(from, len, flags))
+    }
 }
+
+/// This process, or one that it was forked from, has mapped a descriptor of ours for writing.
+static MAPPED: AtomicBool = AtomicBool::new(false);
 
 /// A raw call in the form of a C function.
 fn memory_call(nr: Sysno, args: [usize; 6]) -> c_int {

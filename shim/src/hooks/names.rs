@@ -3,6 +3,7 @@
 
 use super::prelude::*;
 use crate::text::Text;
+use core::ffi::c_ulong;
 
 hook! {
     /// mkdir(2)
@@ -149,6 +150,32 @@ hook! {
     fn [inotify_add_watch](fd: c_int, path: *const c_char, mask: u32) -> c_int {
         let args = [int(fd), at(path), mask as usize, 0, 0, 0];
         named(AT_FDCWD, path, Sysno::inotify_add_watch, args, || real(fd, path, mask))
+    }
+    /// mount(2)
+    fn [mount](
+        source: *const c_char,
+        target: *const c_char,
+        kind: *const c_char,
+        flags: c_ulong,
+        data: *const c_void,
+    ) -> c_int {
+        let args = [at(source), at(target), at(kind), flags as usize, at(data), 0];
+        if flags & (libc::MS_BIND | libc::MS_MOVE) != 0 {
+            return named_two((AT_FDCWD, source), (AT_FDCWD, target), Sysno::mount, args, || {
+                real(source, target, kind, flags, data)
+            });
+        }
+        named(AT_FDCWD, target, Sysno::mount, args, || real(source, target, kind, flags, data))
+    }
+    /// umount(2)
+    fn [umount](path: *const c_char) -> c_int {
+        named(AT_FDCWD, path, Sysno::umount2, [at(path), 0, 0, 0, 0, 0], || real(path))
+    }
+    /// umount2(2)
+    fn [umount2](path: *const c_char, flags: c_int) -> c_int {
+        named(AT_FDCWD, path, Sysno::umount2, [at(path), int(flags), 0, 0, 0, 0], || {
+            real(path, flags)
+        })
     }
     /// acct(2)
     fn [acct](path: *const c_char) -> c_int {

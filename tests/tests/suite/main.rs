@@ -12,7 +12,9 @@
 //! | `zeros` | whatever call reads or copies: right bytes or an error, never zeros |
 //! | `mounts` | every kind of rule, every way to give one |
 //! | `semantics` | the promises of `docs/semantics.md` |
+//! | `maps` | mapped files: stores without calls |
 //! | `many` | 64 threads, 64 processes |
+//! | `conformance` | other people's suites: pjdfstest, fsx |
 //! | `wrong` | wrong input and dead servers: a message, an errno, in time |
 //! | `untouched` | local work is the same, and costs no extra system call |
 //! | `random` | random operations: the same results as a plain directory |
@@ -25,11 +27,13 @@
 mod archives;
 mod calls;
 mod clients;
+mod conformance;
 mod descriptors;
 mod doctor;
 mod entries;
 mod languages;
 mod many;
+mod maps;
 mod mounts;
 mod processes;
 mod projects;
