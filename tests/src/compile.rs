@@ -15,6 +15,8 @@ pub enum Link {
     Static,
     /// With musl inside.
     Musl,
+    /// With the shared musl: a loader that cannot load what is made for glibc.
+    MuslDynamic,
 }
 
 /// The program made from `guests/NAME.c`.
@@ -26,9 +28,9 @@ pub enum Link {
 pub fn guest(name: &str, link: Link) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(format!("{name}.c"));
     let text = std::fs::read(&source).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
-    let compiler = if link == Link::Musl { "musl-gcc" } else { "gcc" };
+    let compiler = if matches!(link, Link::Musl | Link::MuslDynamic) { "musl-gcc" } else { "gcc" };
     let mut flags = vec!["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"];
-    if link != Link::Dynamic {
+    if matches!(link, Link::Static | Link::Musl) {
         flags.push("-static");
     }
     // Named by all that goes into it: tests of different trees may share the directory.

@@ -247,7 +247,7 @@ fn cannot_preload(name: &[u8], scripts: bool) -> bool {
     let stat = fds::stat(fd);
     let head = head.get(..read.unwrap_or(0)).unwrap_or_default();
     let answer = match stat {
-        Some(stat) if head.starts_with(b"\x7fELF") => privileged(&stat) || is_static(fd, head),
+        Some(stat) if head.starts_with(b"\x7fELF") => privileged(&stat) || has_no_loader(fd, head),
         _ => false,
     };
     sys::close(fd);
@@ -267,8 +267,9 @@ fn privileged(stat: &libc::stat) -> bool {
             && stat.st_gid as usize != id(Sysno::getegid))
 }
 
-/// Whether a 64-bit ELF program names no loader. Others are not ours to judge.
-fn is_static(fd: c_int, head: &[u8]) -> bool {
+/// Whether a 64-bit ELF program names no loader, or one that cannot load us. Others are not ours to
+/// judge.
+fn has_no_loader(fd: c_int, head: &[u8]) -> bool {
     const PT_INTERP: u32 = 3;
     let half = |at: usize| head.get(at..at.saturating_add(2)).and_then(|b| b.try_into().ok());
     let word = |at: usize| head.get(at..at.saturating_add(8)).and_then(|b| b.try_into().ok());
@@ -294,10 +295,35 @@ fn is_static(fd: c_int, head: &[u8]) -> bool {
             None => return false,
         }
         if u32::from_le_bytes(header) == PT_INTERP {
-            return false;
+            return is_musls(fd, head, from);
         }
     }
     true
+}
+
+/// Whether a loader is musl's, which cannot load a library made for glibc: the program would not
+/// start. `header` is the place of the segment's header in the file.
+fn is_musls(fd: c_int, head: &[u8], header: usize) -> bool {
+    const NAME: usize = 64;
+    let mut bytes = [0_u8; NAME];
+    let mut part = |from: usize, len: usize| {
+        let place = bytes.get_mut(..len)?;
+        match head.get(from..from.saturating_add(len)) {
+            Some(inside) => place.copy_from_slice(inside),
+            None => {
+                let args = [arg(fd), at(place.as_mut_ptr()), len, from, 0, 0];
+                let read = memory::raw(Sysno::pread64, args).ok()?;
+                place.get_mut(read..)?.fill(0);
+            }
+        }
+        Some(bytes)
+    };
+    // Elf64_Phdr: p_offset at 8.
+    let offset = part(header.saturating_add(8), 8).and_then(|b| b.first_chunk::<8>().copied());
+    let Some(offset) = offset.map(u64::from_le_bytes) else { return false };
+    let Some(name) = part(offset as usize, NAME) else { return false };
+    let name = name.split(|&b| b == 0).next().unwrap_or_default();
+    name.windows(b"ld-musl".len()).any(|word| word == b"ld-musl")
 }
 
 /// The candidates of a name without a slash along `PATH`.

@@ -51,12 +51,12 @@ fn kinds_of_programs() {
     head[7] = 0;
     std::fs::write(&broken, head).unwrap();
     let (script, broken) = (script.display().to_string(), broken.display().to_string());
-    let (fixed, musl, own) = (of(Link::Static), of(Link::Musl), of(Link::Dynamic));
+    let (fixed, musl, own) = (of(Link::Static), of(Link::MuslDynamic), of(Link::Dynamic));
     for (program, code, words) in [
         ("cat", 0, ["is dynamic", "use: LD_PRELOAD="]),
         ("busybox", 1, ["limit static", "use: parrot-trace busybox"]),
         (fixed.as_str(), 1, ["limit static", "use: parrot-trace"]),
-        (musl.as_str(), 1, ["limit static", "use: parrot-trace"]),
+        (musl.as_str(), 1, ["limit musl", "use: parrot-trace"]),
         (own.as_str(), 1, ["limit instructions", "use: parrot-trace"]),
         (script.as_str(), 1, ["is a script of", "limit static"]),
         (broken.as_str(), 2, ["another architecture", "nothing that works here"]),

@@ -179,6 +179,16 @@ fn debuggers_in_trace() {
     g.finish();
 }
 
+/// A program of the shared musl, whose loader cannot load the library, is handed to the tracer too.
+#[test]
+fn musl_child_of_preloaded() {
+    let g = Guest::new(Technique::Preload, PlaceKind::Ours);
+    g.setup(TREE);
+    let program = guest("inline", Link::MuslDynamic).display().to_string();
+    g.says(&format!("{program} open $R/f; {program} open /dev/null; cat $R/f"), "hello\nhello\n");
+    g.finish();
+}
+
 /// A set-user-id program runs without its privilege under trace, which says so.
 #[test]
 fn set_user_id_programs() {

@@ -17,7 +17,7 @@ const X86_64: u16 = 62;
 /// Sections that the Go compiler leaves.
 const GO: [&str; 2] = [".go.buildinfo", ".note.go.buildid"];
 /// Libraries whose system calls are the C library's own.
-const LIBC: [&str; 5] = ["libc.so", "ld-linux", "libpthread", "librt.so", "linux-vdso"];
+const LIBC: [&str; 6] = ["libc.so", "ld-linux", "ld-musl", "libpthread", "librt.so", "linux-vdso"];
 
 /// Looks at the program of a command line; what was found, and what to use.
 pub(super) fn look(command: &[OsString], works: Works) -> (Vec<Finding>, String) {
@@ -101,7 +101,12 @@ fn nature(file: &Path) -> Nature {
         }
         Some(loader) if loader.contains("musl") => {
             nature.preload = false;
-            limit("musl", "the library is made for glibc; trace catches its calls".into());
+            limit(
+                "musl",
+                "its loader cannot load the library, which is made for glibc: with LD_PRELOAD it does \
+                 not start; trace catches its calls"
+                    .into(),
+            );
         }
         Some(_) => {}
     }
