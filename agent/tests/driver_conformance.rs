@@ -15,6 +15,8 @@
 
 #[path = "driver/away.rs"]
 mod away;
+#[path = "driver/crowd.rs"]
+mod crowd;
 #[path = "driver/cut.rs"]
 mod cut;
 #[path = "driver/data.rs"]

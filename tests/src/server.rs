@@ -60,11 +60,7 @@ impl Server {
         seal(export);
         // A port that the kernel gives is free: servers that probe by counting would meet each other.
         let port = if port == 0 && make == Make::Debian { free_port() } else { port };
-        let log = File::create(work.path().join("log")).unwrap();
-        let mut command = command(make, export, port, work.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        command.process_group(0).current_dir(work.path());
-        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let child = spawn(make, export, port, work.path());
         let mut server = Self { make, child, port, export: export.to_owned(), work };
         server.wait_until_ready();
         server
@@ -128,6 +124,16 @@ impl Server {
         let _ = self.child.wait().unwrap();
     }
 
+    /// Starts it again, on its port, after [`kill`](Self::kill).
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.make, &self.export, self.port, self.work.path());
+        self.wait_until_ready();
+    }
+
     /// Stops the server's processes where they are: connections stay open, nothing is answered.
     pub fn freeze(&self) {
         let _ = killpg(self.group(), Signal::SIGSTOP);
@@ -150,6 +156,15 @@ impl Drop for Server {
         let _ = killpg(self.group(), Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// Starts the process; what it says is added to its log.
+fn spawn(make: Make, export: &Path, port: u16, work: &Path) -> Child {
+    let log = File::options().append(true).create(true).open(work.join("log")).unwrap();
+    let mut command = command(make, export, port, work);
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.process_group(0).current_dir(work);
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// The command line, which dies with the test's own thread.

@@ -22,6 +22,7 @@ mod dir;
 mod file;
 mod link;
 mod login;
+mod names;
 mod pool;
 mod session;
 mod small;
@@ -358,7 +359,9 @@ impl Driver for ChirpDriver {
             link.ask(&request).map(drop)
         };
         let before = self.look_before(from)?;
-        self.settled("rename", from, (&change, before), work).map(drop)
+        self.settled("rename", from, (&change, before), work)?;
+        self.pool.names.moved(from, to, flags & libc::RENAME_EXCHANGE != 0);
+        Ok(())
     }
 
     fn link(&self, from: &[u8], to: &[u8]) -> Result<()> {

@@ -368,6 +368,31 @@ fn the_layer_does_nothing_twice() {
     fake.finish();
 }
 
+/// Renamed while it is open, by us, and the server forgets what was open: found by its new name.
+fn renamed(row: Row) {
+    let mut site = Site::with(row, &impatient());
+    let d = Arc::clone(&site.driver);
+    d.mkdir(b"/dir", 0o755).unwrap();
+    let (file, _) = d.open(b"/dir/old", CREATE, 0o644).unwrap();
+    file.pwrite(b"one", 0).unwrap();
+    d.rename(b"/dir/old", b"/dir/new", 0).unwrap();
+    d.rename(b"/dir", b"/moved", 0).unwrap();
+    site.server().kill();
+    site.server().start_again();
+    file.pwrite(b"two", 3).unwrap();
+    assert_eq!(std::fs::read(site.tree.join("moved/new")).unwrap(), b"onetwo");
+}
+
+#[test]
+fn an_open_file_is_found_under_its_new_name_parrot() {
+    renamed(Row::Parrot);
+}
+
+#[test]
+fn an_open_file_is_found_under_its_new_name_stock() {
+    renamed(Row::Stock);
+}
+
 /// Idle for longer than the server allows, with a file open that has no name any more.
 fn idle(row: Row, keep_alive: Duration) {
     let config = Config { keep_alive, ..impatient() };

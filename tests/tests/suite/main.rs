@@ -16,6 +16,7 @@
 //! | `many` | 64 threads, 64 processes |
 //! | `conformance` | other people's suites: pjdfstest, fsx |
 //! | `wrong` | wrong input and dead servers: a message, an errno, in time |
+//! | `recovery` | servers killed during work, networks that go away: it goes on, or is told |
 //! | `untouched` | local work is the same, and costs no extra system call |
 //! | `random` | random operations: the same results as a plain directory |
 //! | `clients` | Debian's Chirp clients against our server |
@@ -39,6 +40,7 @@ mod processes;
 mod projects;
 mod random;
 mod reading;
+mod recovery;
 mod running;
 mod semantics;
 mod shells;

@@ -5,6 +5,7 @@
 //! can stop the other by not reading.
 
 use super::link::Link;
+use super::names::FileName;
 use super::pool::{Conn, Pool, Repeat};
 use super::trouble::Trouble;
 use crate::driver::{OpenFlags, RemoteFile, asking};
@@ -93,7 +94,7 @@ pub(super) struct ChirpFile {
     pool: Arc<Pool>,
     /// For messages.
     name: String,
-    path: Vec<u8>,
+    path: FileName,
     flags: OpenFlags,
     /// Device and inode, which a file that is opened again must still have.
     identity: (u64, u64),
@@ -119,7 +120,7 @@ impl ChirpFile {
         Self {
             pool: Arc::clone(pool),
             name,
-            path: path.to_vec(),
+            path: pool.names.add(path),
             flags: OpenFlags { create: false, exclusive: false, truncate: false, ..flags },
             identity: (attr.dev, attr.ino),
             size: AtomicU64::new(attr.size),
@@ -243,8 +244,9 @@ impl ChirpFile {
     /// Reads with a descriptor of its own: this file may be open for writing only.
     fn read_by_name(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let flags = OpenFlags { read: true, ..OpenFlags::default() };
+        let path = self.path.lock().clone();
         let read = self.pool.run(Repeat::Opening, |_, link| {
-            let (fd, attr) = open(link, &self.path, flags, 0, None)?;
+            let (fd, attr) = open(link, &path, flags, 0, None)?;
             let read = match (attr.dev, attr.ino) == self.identity {
                 true => read_pieces(link, fd, buf, offset),
                 false => Err(stale("another file has its name")),
@@ -286,8 +288,9 @@ impl ChirpFile {
         if !Arc::ptr_eq(&bound.conn, old) {
             return Ok(());
         }
+        let path = self.path.lock().clone();
         let opened = self.pool.run(Repeat::Opening, |conn, link| {
-            let (fd, attr) = open(link, &self.path, self.flags, 0, None)?;
+            let (fd, attr) = open(link, &path, self.flags, 0, None)?;
             if (attr.dev, attr.ino) != self.identity {
                 link.close(&[fd])?;
                 return Err(stale("another file has its name"));

@@ -12,6 +12,7 @@
 use super::config::{ChirpConfig, Method};
 use super::link::Link;
 use super::login::{connect, not_sent};
+use super::names::Names;
 use super::session::Revived;
 use super::stream::Tally;
 use super::trouble::Trouble;
@@ -182,6 +183,8 @@ pub(super) struct Pool {
     method: Mutex<Option<Method>>,
     extended: AtomicBool,
     sessions: AtomicBool,
+    /// Where the open files are now.
+    pub(super) names: Names,
     /// A thread looks after idle connections.
     keeping: AtomicBool,
 }
@@ -198,6 +201,7 @@ impl Pool {
             method: Mutex::default(),
             extended: AtomicBool::new(false),
             sessions: AtomicBool::new(false),
+            names: Names::default(),
             keeping: AtomicBool::new(false),
         }
     }
