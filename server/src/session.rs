@@ -449,6 +449,15 @@ impl Session {
         self.ticket.is_none() && superuser.is_some_and(|name| name.as_bytes() == self.who)
     }
 
+    /// The list that governs an object: its own if it is a directory, else that of its directory.
+    pub(crate) fn acl_of(&self, place: &Place<'_>) -> Result<Arc<Acl>, Errno> {
+        if place.is(rustix::fs::FileType::Directory) {
+            self.acl(place.reference()?.as_fd())
+        } else {
+            self.acl(place.dir.as_fd())
+        }
+    }
+
     /// The list that governs a directory.
     pub(crate) fn acl(&self, dir: BorrowedFd<'_>) -> Result<Arc<Acl>, Errno> {
         self.service.acls.of(dir)

@@ -21,9 +21,9 @@ mod scan;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use parking_lot::Mutex;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -33,7 +33,7 @@ use self::ledger::{Held, Id, Ledger, id_of};
 pub(crate) use self::names::Name;
 pub(crate) use self::scan::RECORD;
 use crate::options::Options;
-use crate::store::{Export, Place, temporary_file, tree};
+use crate::store::{Export, Follow, Place, temporary_file, tree};
 
 /// All that is known about space.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ pub(crate) struct OpenFile {
     held: Option<Held>,
     /// Whether all writes go to the end.
     appends: bool,
-    /// The directory in which the file was made, until its name is known to be on the disk.
-    born_in: Mutex<Option<OwnedFd>>,
+    /// Whether this opening has made the file, until its name is known to be on the disk.
+    is_new: AtomicBool,
 }
 
 impl AsFd for OpenFile {
@@ -65,20 +65,24 @@ impl AsFd for OpenFile {
 impl From<OwnedFd> for OpenFile {
     /// Something that takes no space: a directory, or what the server keeps for itself.
     fn from(fd: OwnedFd) -> Self {
-        Self { fd, held: None, appends: false, born_in: Mutex::default() }
+        Self { fd, held: None, appends: false, is_new: AtomicBool::new(false) }
     }
 }
 
 impl OpenFile {
     /// Makes the file durable: its data, and its name if it was made by this opening.
-    pub(crate) fn sync(&self) -> Result<(), Errno> {
+    pub(crate) fn sync(&self, export: &Export) -> Result<(), Errno> {
         rustix::fs::fsync(&self.fd)?;
-        let mut born_in = self.born_in.lock();
-        if let Some(dir) = &*born_in {
-            // The kernel syncs no descriptor that is a mere reference.
-            rustix::fs::fsync(tree::open_for_listing(dir, b".")?)?;
+        if self.is_new.load(Ordering::Acquire) {
+            // It may have been moved: the name that it has now is the one to keep.
+            let place = export.path_of(self).and_then(|path| export.locate(&path, Follow::No));
+            match place.and_then(|place| tree::open_for_listing(&place.dir, b".")) {
+                // It has none any more.
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                dir => rustix::fs::fsync(dir?)?,
+            }
+            self.is_new.store(false, Ordering::Release);
         }
-        *born_in = None;
         Ok(())
     }
 }
@@ -185,10 +189,8 @@ impl Space {
             }
         };
         file.appends = flags.contains(OFlags::APPEND);
-        if place.stat.is_none() && flags.contains(OFlags::CREATE) {
-            let dir = rustix::io::fcntl_dupfd_cloexec(&place.dir, 0)?;
-            file.born_in = Mutex::new(Some(dir));
-        }
+        let is_new = place.stat.is_none() && flags.contains(OFlags::CREATE);
+        file.is_new = AtomicBool::new(is_new);
         if cut {
             self.truncate(&file, 0)?;
         }

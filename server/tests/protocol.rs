@@ -397,3 +397,81 @@ fn replies_do_not_wait_for_the_rest_of_a_later_request() {
     client.send("lo");
     assert_eq!(client.number(), 5);
 }
+
+#[test]
+fn every_attribute_request() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.put("/f", b"");
+    assert_eq!(client.ask("symlink f /l"), 0);
+    client.stat("open /f rw 0");
+    for (set, get, list, remove) in [
+        ("setxattr /l", "getxattr /l", "listxattr /l", "removexattr /l"),
+        ("lsetxattr /f", "lgetxattr /f", "llistxattr /f", "lremovexattr /f"),
+        ("fsetxattr 0", "fgetxattr 0", "flistxattr 0", "fremovexattr 0"),
+    ] {
+        assert_eq!(client.ask_with(&format!("{set} user.a 5 0"), b"v\0\n v"), 0, "{set}");
+        assert_eq!(client.data(&format!("{get} user.a")), b"v\0\n v", "{get}");
+        assert_eq!(client.data(list), b"user.a\0", "{list}");
+        assert_eq!(client.ask_with(&format!("{set} user.a 1 2"), b"w"), 0, "{set} replaces");
+        assert_eq!(client.ask(&format!("{remove} user.a")), 0, "{remove}");
+        assert_eq!(client.ask_with(&format!("{set} user.a 1 2"), b"w"), -8, "nothing to replace");
+        assert_eq!(client.ask(&format!("{remove} user.a")), -8, "{remove}");
+        assert_eq!(client.data(list), b"", "{list}");
+    }
+    // A link itself has no attributes that clients may set.
+    assert_eq!(client.ask_with("lsetxattr /l user.a 1 0", b"x"), -2);
+    assert_eq!(client.ask("lgetxattr /l user.a"), -8);
+    client.is_fine();
+}
+
+#[test]
+fn local_users_are_told_paths_that_a_list_gives_them() {
+    let server = Server::start_with(&[], |root| {
+        for (dir, list) in [("open", "system:localuser l\n"), ("shut", "unix:ann rl\n")] {
+            std::fs::create_dir(root.join(dir)).unwrap();
+            std::fs::write(root.join(dir).join(".__acl"), list).unwrap();
+            std::fs::write(root.join(dir).join("f"), "").unwrap();
+        }
+    });
+    let mut client = server.stranger();
+    assert_eq!(client.data("localpath /open/f"), b"/open/f");
+    assert_eq!(client.data("localpath /open"), b"/open");
+    assert_eq!(client.ask("localpath /open/none"), -3);
+    assert_eq!(client.ask("localpath /shut/f"), -2);
+}
+
+/// Offsets and lengths beyond 32 bits, in a file that takes no space.
+#[test]
+fn files_beyond_four_gigabytes() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let size = 5_i64 << 30;
+    client.stat("open /f rwc 420");
+    assert_eq!(client.ask(&format!("ftruncate 0 {size}")), 0);
+    assert_eq!(client.ask_with(&format!("pwrite 0 3 {}", size - 3), b"end"), 3);
+    assert_eq!(client.data(&format!("pread 0 100 {}", size - 3)), b"end");
+    assert_eq!(client.data(&format!("sread 0 2 1 2 {}", size - 3)), b"ed");
+    assert_eq!(client.stat("stat /f").1.size, size.cast_unsigned());
+    // All of it is promised; the client may leave before the end.
+    assert_eq!(client.ask("getfile /f"), size);
+    client.reader.skip(1 << 20).unwrap();
+}
+
+/// The same, to the end.
+#[test]
+#[ignore = "sends ten gigabytes over loopback"]
+fn all_of_a_file_beyond_four_gigabytes() {
+    let server = Server::start_with(&[], |root| {
+        std::fs::write(root.join(".__acl"), "unix:* rwldax\nhostname:* rwldax\naddress:* rwldax\n")
+            .unwrap();
+        std::fs::File::create(root.join("f")).unwrap().set_len(5 << 30).unwrap();
+    });
+    let mut client = server.client();
+    assert_eq!(client.ask("getfile /f"), 5 << 30);
+    client.reader.skip(5 << 30).unwrap();
+    client.is_fine();
+    let port = server.port;
+    assert_eq!(client.ask(&format!("thirdput /f 127.0.0.1:{port} /g")), 5 << 30);
+    assert_eq!(client.stat("stat /g").1.size, 5 << 30);
+}

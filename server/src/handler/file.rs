@@ -108,7 +108,7 @@ fn open_file(session: &Session, place: &Place<'_>, flags: OpenFlags, mode: u32) 
     let fd = session.service.space.open_file(place, wanted, mode)?;
     if makes && wanted.intersects(OFlags::SYNC | OFlags::DSYNC) {
         // A file that is synchronous from the start has its name on the disk, too.
-        fd.sync()?;
+        fd.sync(&session.service.export)?;
     }
     if flags.changes() && is_acl(place) {
         session.service.acls.forget();
@@ -167,7 +167,7 @@ pub(super) fn push_statfs(session: &mut Session, figures: &StatFs, room: Option<
 
 /// `fsync`: the data is on the disk, and the name of a file that this descriptor has made.
 pub(crate) fn fsync(session: &mut Session, _: Rights, fd: i64) -> Outcome {
-    session.file(fd)?.fd.sync()?;
+    session.file(fd)?.fd.sync(&session.service.export)?;
     session.out.number(0);
     Ok(())
 }

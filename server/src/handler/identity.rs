@@ -30,11 +30,7 @@ pub(crate) fn getacl(session: &mut Session, _: Rights, path: &[u8]) -> Outcome {
     let service = Arc::clone(&session.service);
     let place = service.export.locate(path, Follow::Yes)?;
     place.existing()?;
-    let acl = if place.is(FileType::Directory) {
-        session.acl(place.reference()?.as_fd())?
-    } else {
-        session.acl(place.dir.as_fd())?
-    };
+    let acl = session.acl_of(&place)?;
     session.out.number(0);
     acl.push_lines(session.out.buffer());
     session.out.buffer().push(b'\n');

@@ -75,8 +75,10 @@ impl Ledger {
 
     /// As `unlinkat`.
     pub(super) fn unlink(self: &Arc<Self>, name: Name<'_>, flags: AtFlags) -> Result<(), Errno> {
+        // Let go after the lock: it may take the disk long to forget a large file.
+        let pinned;
         let _names = self.names.write();
-        let pinned = self.pin(name)?.ok_or(Errno::NOENT)?;
+        pinned = self.pin(name)?.ok_or(Errno::NOENT)?;
         let account = self.account_of(name.0)?;
         rustix::fs::unlinkat(name.0, name.1, flags)?;
         self.settle(&pinned, &account)
@@ -119,9 +121,11 @@ impl Ledger {
         flags: RenameFlags,
         rename: impl FnOnce() -> Result<(), Errno>,
     ) -> Result<(), Errno> {
+        // Let go after the lock, as in `unlink`.
+        let replaced;
         let _names = self.names.write();
         let moved = self.pin(from)?.ok_or(Errno::NOENT)?;
-        let replaced = self.pin(to)?;
+        replaced = self.pin(to)?;
         let (source, target) = (self.account_of(from.0)?, self.account_of(to.0)?);
         if Arc::ptr_eq(&source, &target) {
             rename()?;
@@ -130,10 +134,10 @@ impl Ledger {
         } else {
             self.move_across(&moved, &source, &target, rename)?;
         }
-        match replaced {
+        match &replaced {
             Some(replaced) if !flags.contains(RenameFlags::EXCHANGE) => {
                 let itself = replaced.id() == moved.id();
-                if itself { Ok(()) } else { self.settle(&replaced, &target) }
+                if itself { Ok(()) } else { self.settle(replaced, &target) }
             }
             _ => Ok(()),
         }
