@@ -185,6 +185,20 @@ mod tests {
         Options::command().debug_assert();
     }
 
+    /// Nothing can be asked for that the README does not name.
+    #[test]
+    fn the_readme_names_every_request_and_option() {
+        let text = include_str!("../README.md");
+        for command in crate::wire::Command::ALL {
+            let (whole, begun) = (format!("`{}`", command.name()), format!("`{} ", command.name()));
+            assert!(text.contains(&whole) || text.contains(&begun), "{}", command.name());
+        }
+        for option in Options::command().get_arguments().filter_map(clap::Arg::get_long) {
+            let known = ["help", "version"].contains(&option);
+            assert!(known || text.contains(&format!("`--{option}`")), "--{option}");
+        }
+    }
+
     #[test]
     fn times() {
         assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
