@@ -24,6 +24,7 @@ pub fn run_static(technique: Technique, kind: PlaceKind, body: fn(&mut Guest)) {
 /// - `case!(name, |g| …)`: both techniques, all places.
 /// - `case!(name, servers, |g| …)`: both techniques, the two servers and the mapped directory.
 /// - `case!(name, ours, |g| …)`: what Debian's server cannot do.
+/// - `case!(name, one, |g| …)`: both techniques on our server only: for whole tools.
 /// - `case!(name, fixed, |g| …)`: a guest that no library can be preloaded into, run by busybox.
 /// - `case!(name, full, |g| …)`: takes long; only with `scripts/test --full`.
 ///
@@ -48,6 +49,10 @@ macro_rules! case {
             native Native Plain, preload_mapped Preload Mapped, preload_local Preload Local,
             preload_ours Preload Ours,
             trace_mapped Trace Mapped, trace_local Trace Local, trace_ours Trace Ours);
+    };
+    ($(#[$meta:meta])* $name:ident, one, $body:expr) => {
+        $crate::case!(@module $(#[$meta])* $name, run, [], $body,
+            native Native Plain, preload_ours Preload Ours, trace_ours Trace Ours);
     };
     ($(#[$meta:meta])* $name:ident, fixed, $body:expr) => {
         $crate::case!(@module $(#[$meta])* $name, run_static, [], $body,

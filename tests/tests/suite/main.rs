@@ -22,6 +22,7 @@
 //! | `clients` | Debian's Chirp clients against our server |
 //! | `tickets` | logging in with a ticket, at both servers |
 //! | `doctor` | `parrot-trace --doctor`: this machine, a program, the servers |
+//! | `tools` | whole tools: venv, git, make, java, rsync, vi, pipes and sockets |
 //! | `status` | exit status, signals, options |
 #![cfg(test)]
 
@@ -46,6 +47,7 @@ mod semantics;
 mod shells;
 mod status;
 mod tickets;
+mod tools;
 mod untouched;
 mod writing;
 mod wrong;
