@@ -83,55 +83,59 @@ fn nature(file: &Path) -> Nature {
         nature.findings.push(Finding::new(Level::Bad, "architecture", text));
         return nature;
     }
-    let mut limit = |what: &str, text: String| {
-        nature.findings.push(Finding::new(Level::Limited, what, text));
-    };
     let loader = elf.interpreter();
-    if is_privileged(file) {
-        nature.preload = false;
-        limit(
-            "set-user-id",
-            "the loader preloads nothing into it; under trace it runs without the privilege".into(),
-        );
-    }
-    match &loader {
-        None => {
-            nature.preload = false;
-            limit("static", "no library can be in it; trace catches its calls".into());
-        }
-        Some(loader) if loader.contains("musl") => {
-            nature.preload = false;
-            limit(
-                "musl",
-                "its loader cannot load the library, which is made for glibc: with LD_PRELOAD it does \
-                 not start; trace catches its calls"
-                    .into(),
-            );
-        }
-        Some(_) => {}
-    }
-    if GO.iter().any(|section| elf.has_section(section)) {
-        nature.whole = false;
-        limit("Go", "its calls are instructions of its own; trace catches them".into());
-    } else if loader.is_some() {
-        let own = inline_calls(file, &elf, loader.as_deref());
-        nature.whole &= own.is_empty();
-        for (file, count) in own {
-            limit(
-                "instructions",
-                format!(
-                    "{} makes {count} kinds of calls without libc; where these are about files, \
-                     trace catches them (parrot-trace --holes tells)",
-                    file.display()
-                ),
-            );
-        }
-    }
+    who_loads(file, loader.as_deref(), &mut nature);
+    who_calls(file, &elf, loader.as_deref(), &mut nature);
     if nature.findings.is_empty() {
         let text = format!("{name} is dynamic, by {}", loader.unwrap_or_default());
         nature.findings.push(Finding::new(Level::Good, "file", text));
     }
     nature
+}
+
+/// Whether the library can be in it.
+fn who_loads(file: &Path, loader: Option<&str>, nature: &mut Nature) {
+    let mut limit = |what: &str, text: &str| {
+        nature.preload = false;
+        nature.findings.push(Finding::new(Level::Limited, what, text));
+    };
+    if is_privileged(file) {
+        limit(
+            "set-user-id",
+            "the loader preloads nothing into it; under trace it runs without the privilege",
+        );
+    }
+    match loader {
+        None => limit("static", "no library can be in it; trace catches its calls"),
+        Some(loader) if loader.contains("musl") => limit(
+            "musl",
+            "its loader cannot load the library, which is made for glibc: with LD_PRELOAD it does not \
+             start; trace catches its calls",
+        ),
+        Some(_) => {}
+    }
+}
+
+/// Whether it makes calls that the library cannot see.
+fn who_calls(file: &Path, elf: &Elf, loader: Option<&str>, nature: &mut Nature) {
+    let mut limit = |what: &str, text: String| {
+        nature.whole = false;
+        nature.findings.push(Finding::new(Level::Limited, what, text));
+    };
+    if GO.iter().any(|section| elf.has_section(section)) {
+        limit("Go", "its calls are instructions of its own; trace catches them".into());
+    } else if loader.is_some() {
+        for (file, count) in inline_calls(file, elf, loader) {
+            limit(
+                "instructions",
+                format!(
+                    "{} has {count} system call instructions; where these are about files, trace \
+                     catches them (parrot-trace --holes tells)",
+                    file.display()
+                ),
+            );
+        }
+    }
 }
 
 /// The files of a dynamic program that have system call instructions, the C library's left out.
