@@ -8,6 +8,7 @@ use crate::lab::Comparison;
 use crate::machine::Machine;
 use crate::report::{READING, number, ratio};
 use crate::results::{Line, Verdict, lines};
+use crate::stats::Summary;
 use std::fmt::Write as _;
 
 /// Width of a chart in pixels, and of the names at its left.
@@ -26,7 +27,7 @@ const COLOURS: [&str; 10] = [
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:2em auto;max-width:1180px;\
 padding:0 1em;color:#222}table{border-collapse:collapse;margin:.8em 0;font-variant-numeric:\
 tabular-nums}td,th{border-bottom:1px solid #ddd;padding:2px 9px;text-align:right}td:first-child,\
-td.t,th:first-child{text-align:left}.m{color:#a33}.q{color:#777;font-size:12px}.charts{display:\
+td.t,th:first-child{text-align:left}.m{color:#a33;fill:#a33}.q{color:#777;font-size:12px}.charts{display:\
 flex;flex-wrap:wrap;gap:14px}svg{background:#fafafa;border:1px solid #eee}svg text{font:11px \
 system-ui,sans-serif}h2{border-top:2px solid #222;padding-top:.4em;margin-top:2em}";
 
@@ -100,28 +101,38 @@ fn table_row(line: &Line, out: &mut String) {
 
 /// A bar for each contender, with the middle half of its numbers as a line across its end.
 fn bars(name: &str, lines: &[&Line], out: &mut String) {
-    let shown: Vec<_> = lines.iter().filter_map(|line| Some((line, line.value()?))).collect();
-    let positive = shown.iter().map(|(_, value)| value.median).filter(|value| *value > 0.0);
+    let medians = lines.iter().filter_map(|line| Some(line.value()?.median));
+    let positive = medians.filter(|median| *median > 0.0);
     let Some(axis) = Axis::over(positive, NAMES, WIDTH - 90.0) else { return };
-    let height = BAR * count(shown.len()) + 34.0;
+    let height = BAR * count(lines.len()) + 34.0;
     let _ = write!(out, "<svg width={WIDTH} height={height}><text x=6 y=15 font-weight=bold>");
     let _ = write!(out, "{}</text>", escape(name));
-    for (index, (line, value)) in shown.iter().enumerate() {
+    for (index, line) in lines.iter().enumerate() {
         let y = 24.0 + BAR * count(index);
-        let colour = if line.is_baseline() { "#888" } else { colour(0) };
-        let (end, middle) = (axis.at(value.median), y + 9.0);
         let _ = write!(out, "<text x={:.0} y={:.0} text-anchor=end>", NAMES - 6.0, y + 12.0);
-        let _ = write!(out, "{}</text><rect x={NAMES} y={:.0}", escape(&line.technique), y + 3.0);
-        let _ = write!(out, " width={:.1} height=11 fill=\"{colour}\"/>", end - NAMES);
-        let (low, high) = (axis.at(value.lower), axis.at(value.upper));
-        let _ = write!(out, "<path d=\"M{low:.1} {middle}H{high:.1}\" stroke=\"#000\"/>");
-        let mut text = number(value.median, line.unit);
-        if let Some(r) = line.ratio() {
-            let _ = write!(text, " ({})", ratio(r.median));
+        let _ = write!(out, "{}</text>", escape(&line.technique));
+        match line.value() {
+            Some(value) => bar(line, value, y, &axis, out),
+            None => {
+                let _ = write!(out, "<text x={NAMES} y={:.0} class=m>missing</text>", y + 12.0);
+            }
         }
-        let _ = write!(out, "<text x={:.0} y={:.0}>{text}</text>", high.max(end) + 5.0, y + 12.0);
     }
     out.push_str("</svg>\n");
+}
+
+fn bar(line: &Line, value: Summary, y: f64, axis: &Axis, out: &mut String) {
+    let colour = if line.is_baseline() { "#888" } else { colour(0) };
+    let (end, middle) = (axis.at(value.median), y + 9.0);
+    let _ = write!(out, "<rect x={NAMES} y={:.0} width={:.1}", y + 3.0, end - NAMES);
+    let _ = write!(out, " height=11 fill=\"{colour}\"/>");
+    let (low, high) = (axis.at(value.lower), axis.at(value.upper));
+    let _ = write!(out, "<path d=\"M{low:.1} {middle}H{high:.1}\" stroke=\"#000\"/>");
+    let mut text = number(value.median, line.unit);
+    if let Some(r) = line.ratio() {
+        let _ = write!(text, " ({})", ratio(r.median));
+    }
+    let _ = write!(out, "<text x={:.0} y={:.0}>{text}</text>", high.max(end) + 5.0, y + 12.0);
 }
 
 /// A curve for each contender over the rows' axis.
@@ -252,7 +263,9 @@ mod tests {
             seconds: 1,
         };
         let page = page(&Machine::look(Path::new("/")), &[comparison]);
-        for text in ["a&lt;b", "250 ns (2.5)", "not installed", "a note", "<polyline", "<rect"] {
+        for text in
+            ["a&lt;b", "250 ns (2.5)", "not installed", ">missing<", "a note", "<polyline", "<rect"]
+        {
             assert!(page.contains(text), "{text} in\n{page}");
         }
         assert!(!page.contains("http") && !page.contains("a<b"), "{page}");
