@@ -5,6 +5,7 @@ use crate::ops::Kind;
 use parrot_chirp::wire::{Dialect, OpenFlags, Reader, Request, Stat, send};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 /// Reads go round in this much of a file, as in the guest.
 const WINDOW: i64 = 1 << 20;
@@ -12,6 +13,9 @@ const WINDOW: i64 = 1 << 20;
 const LARGE_WINDOW: i64 = 16 << 20;
 /// Size of a whole file, as [`crate::protocols`] makes it.
 pub(crate) const WHOLE: usize = 1 << 20;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection, logged in.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ impl Client {
     pub(crate) fn connect(server: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
+        // A server that says nothing is a failure, not a wait without end.
+        stream.set_read_timeout(Some(PATIENCE))?;
         let mut reader = Reader::new(stream);
         send(reader.get_mut(), b"address\n", &[])?;
         // Method agreed, method's verdict, login's verdict; then method and subject.

@@ -115,6 +115,8 @@ impl Server {
         if kind == Kind::Stock {
             let state = sandbox.session(&format!("stock-{}", placement.word())).map_err(cannot)?;
             command.args(["-u", "-", "-a", "unix", "-a", "address", "-y"]).arg(state);
+            // Unless told, it serves a hundred, whatever its help says, and lets the others wait.
+            command.args(["-M", "2000"]);
             // As root it wants to be told that this is meant.
             if let (true, Ok(Some(user))) = (geteuid().is_root(), User::from_uid(geteuid())) {
                 command.args(["-i", &user.name]);
