@@ -471,6 +471,8 @@ fn all_of_a_file_beyond_four_gigabytes() {
     assert_eq!(client.ask("getfile /f"), 5 << 30);
     client.reader.skip(5 << 30).unwrap();
     client.is_fine();
+    // The copy is written to the disk, and that is waited for.
+    client.reader.get_ref().set_read_timeout(None).unwrap();
     let port = server.port;
     assert_eq!(client.ask(&format!("thirdput /f 127.0.0.1:{port} /g")), 5 << 30);
     assert_eq!(client.stat("stat /g").1.size, 5 << 30);
