@@ -304,26 +304,24 @@ fn has_no_loader(fd: c_int, head: &[u8]) -> bool {
 /// Whether a loader is musl's, which cannot load a library made for glibc: the program would not
 /// start. `header` is the place of the segment's header in the file.
 fn is_musls(fd: c_int, head: &[u8], header: usize) -> bool {
-    const NAME: usize = 64;
-    let mut bytes = [0_u8; NAME];
-    let mut part = |from: usize, len: usize| {
-        let place = bytes.get_mut(..len)?;
-        match head.get(from..from.saturating_add(len)) {
-            Some(inside) => place.copy_from_slice(inside),
-            None => {
-                let args = [arg(fd), at(place.as_mut_ptr()), len, from, 0, 0];
-                let read = memory::raw(Sysno::pread64, args).ok()?;
-                place.get_mut(read..)?.fill(0);
-            }
-        }
-        Some(bytes)
-    };
     // Elf64_Phdr: p_offset at 8.
-    let offset = part(header.saturating_add(8), 8).and_then(|b| b.first_chunk::<8>().copied());
-    let Some(offset) = offset.map(u64::from_le_bytes) else { return false };
-    let Some(name) = part(offset as usize, NAME) else { return false };
+    let offset = part::<8>(fd, head, header.saturating_add(8)).map(u64::from_le_bytes);
+    let Some(name) = offset.and_then(|offset| part::<64>(fd, head, offset as usize)) else {
+        return false;
+    };
     let name = name.split(|&b| b == 0).next().unwrap_or_default();
     name.windows(b"ld-musl".len()).any(|word| word == b"ld-musl")
+}
+
+/// Some bytes of a file whose head was read already; zeros behind its end.
+fn part<const N: usize>(fd: c_int, head: &[u8], from: usize) -> Option<[u8; N]> {
+    if let Some(inside) = head.get(from..).and_then(|rest| rest.first_chunk::<N>()) {
+        return Some(*inside);
+    }
+    let mut bytes = [0; N];
+    let args = [arg(fd), at(bytes.as_mut_ptr()), N, from, 0, 0];
+    memory::raw(Sysno::pread64, args).ok()?;
+    Some(bytes)
 }
 
 /// The candidates of a name without a slash along `PATH`.
