@@ -7,6 +7,7 @@ mod descriptor;
 mod dir;
 mod exec;
 mod fts;
+mod later;
 mod launch;
 mod list;
 mod load;
@@ -108,6 +109,12 @@ pub(crate) const ENTRIES: &[&str] = &[
     "posix_fallocate",
     "posix_fallocate64",
     "__fcntl64",
+    "aio_read",
+    "aio_read64",
+    "aio_write",
+    "aio_write64",
+    "aio_fsync",
+    "aio_fsync64",
     "lockf",
     "lockf64",
     // Processes.

@@ -198,10 +198,8 @@ int main(int count, char **words) {
     vectors("numbers", O_RDONLY);
     vectors("big", O_RDONLY);
     vectors("z", O_RDWR);
-    if (count > 2) {
-        asynchronous("z");
-        asynchronous("big");
-    }
+    asynchronous("z");
+    asynchronous("big");
     copies("numbers");
     copies("big");
     mapped("numbers");
