@@ -6,6 +6,7 @@
 //! that whatever the machine does to one it does to its neighbours; the first contender is the
 //! baseline, and ratios are taken inside a round (see [`crate::results`]).
 
+use crate::interrupt;
 use crate::place::Placement;
 use crate::report::say;
 use std::fmt;
@@ -181,7 +182,7 @@ pub(crate) fn run(mut blocks: Vec<Block<'_>>, rounds: u32) -> Vec<Measured> {
     let first = u32::from(!blocks.iter().any(|block| block.warm_up));
     for round in first..=rounds {
         for (block, measured) in blocks.iter_mut().zip(&mut measured) {
-            if round == 0 && !block.warm_up {
+            if (round == 0 && !block.warm_up) || interrupt::asked() {
                 continue;
             }
             let seconds = started.elapsed().as_secs();
@@ -217,6 +218,7 @@ fn round(block: &mut Block<'_>, measured: &mut Measured, round: u32) {
 /// The cells of one contender in one round, as many as there are rows.
 fn ask(contender: &mut Contender<'_>, kept: &[Vec<Cell>], rows: usize) -> Vec<Cell> {
     let result = match &mut contender.run {
+        Ok(_) if interrupt::asked() => Err("interrupted".to_owned()),
         Err(reason) => Err(reason.clone()),
         Ok(_) if hopeless(kept) => Err("gave nothing before and was not asked again".to_owned()),
         Ok(run) => run(),

@@ -7,7 +7,7 @@ use crate::place::Placement;
 use crate::programs::Programs;
 use crate::sandbox::Sandbox;
 use crate::server::Servers;
-use crate::{html, record, report};
+use crate::{html, interrupt, record, report};
 use anyhow::Context as _;
 use clap::Args;
 use std::io::Write as _;
@@ -121,6 +121,7 @@ impl Comparison {
         anyhow::ensure!(!blocks.is_empty(), "{name}: no operation has a name with that text");
         let started = Instant::now();
         let blocks = engine::run(blocks, rounds);
+        anyhow::ensure!(!interrupt::asked(), "interrupted");
         Ok(Self { name, rounds, notes, blocks, seconds: started.elapsed().as_secs() })
     }
 }
@@ -149,6 +150,7 @@ impl Lab {
         let programs = Programs::find().context("cannot find this program")?;
         let sandbox =
             Sandbox::new(common.dir.as_deref()).context("cannot make the files to work on")?;
+        interrupt::listen().context("cannot listen to signals")?;
         let orphans = Orphans::inherit().context("cannot look after daemons")?;
         let machine = Machine::look(&sandbox.path(""));
         report::say(&format!("programs: {}", programs.dir.display()));

@@ -29,6 +29,7 @@ mod echo;
 mod engine;
 mod fill;
 mod html;
+mod interrupt;
 mod lab;
 mod machine;
 mod measure;

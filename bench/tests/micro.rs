@@ -11,7 +11,11 @@ const SLOW: &str = "PARROT_BENCH_SLOW";
 
 fn bench(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parrot-bench"));
-    command.arg("micro").args(["--rounds", "3", "--batch-ms", "1"]).args(arguments);
+    command.arg("micro").args(["--batch-ms", "1"]);
+    if !arguments.contains(&"--rounds") {
+        command.args(["--rounds", "3"]);
+    }
+    command.args(arguments);
     command.args(["--served-mib", "1"]).arg("--dir").arg(dir());
     // No programs there.
     command.env("PARROT_BIN_DIR", env!("CARGO_TARGET_TMPDIR")).env_remove(SLOW);
@@ -108,4 +112,23 @@ fn wrong_words_are_refused() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no operation has a name"));
     assert_eq!(bench(&["--techniques", "magic"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn an_interrupted_run_cleans_up() {
+    let arguments = ["--techniques", "control", "--suites", "local", "--rounds", "10000"];
+    let mut command = bench(&arguments);
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("round 1/") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0);
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    let rest = std::io::read_to_string(said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(rest.contains("interrupted"), "{rest}");
+    assert_eq!(std::fs::read_dir(dir()).unwrap().count(), 0, "the sandbox is left behind");
 }
