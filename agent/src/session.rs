@@ -378,9 +378,9 @@ impl Core {
         match op {
             Op::FStat => self.fstat(id, out),
             Op::FTruncate => self.ftruncate(id, word(0)),
-            Op::FChmod => target().and_then(|t| self.chmod(&t, half(0))),
+            Op::FChmod => self.fchmod(id, half(0)),
             Op::FChown => target().and_then(|t| self.chown(&t, [half(0), half(1)])),
-            Op::FUTimes => target().and_then(|t| self.utimes(&t, &args)),
+            Op::FUTimes => self.futimes(id, &args),
             Op::FStatFs => self.statfs_of(id, out),
             Op::FGetXattr => target().and_then(|t| self.getxattr(&t, b, out)),
             Op::FSetXattr => target().and_then(|t| self.setxattr(&t, b, half(0))),

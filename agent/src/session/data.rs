@@ -150,6 +150,7 @@ impl Core {
     ) {
         withdraw(work);
         work.valid = None;
+        node.set.lock().mtime = None;
         if let Some(name) = node.name() {
             node.server().cache.expire(&name);
         }

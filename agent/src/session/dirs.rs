@@ -15,7 +15,7 @@ use super::walk::parent;
 use crate::cache::Age;
 use parking_lot::Mutex;
 use parrot_common::shadow::{Kind, ShadowId};
-use parrot_common::{Attr, Errno, Reply};
+use parrot_common::{Attr, Errno, Name, Reply};
 use std::sync::Arc;
 
 /// An open directory.
@@ -102,6 +102,21 @@ impl Core {
         let (dir, reply) = self.new_dir(at, flags)?;
         mount.server.dirs.lock().insert(dir.id, dir);
         Ok(reply)
+    }
+
+    /// Whether a name means the directory that it is relative to, and that one was removed: it can
+    /// still be looked at, and is empty.
+    pub(super) fn is_removed_dir(&self, name: Name<'_>) -> bool {
+        let itself = name.path.split(|&b| b == b'/').all(|part| matches!(part, b"" | b"."));
+        itself && name.base != 0 && self.dir(name.base).is_ok_and(|dir| dir.name().1)
+    }
+
+    /// Opens a removed directory anew.
+    pub(super) fn open_removed_dir(&self, id: ShadowId, flags: i32) -> Res<Reply> {
+        let dir = self.dir(id)?;
+        let At::Remote(mount, path) = &dir.at else { return Err(Errno::ENOENT.into()) };
+        let at = At::Remote(Arc::clone(mount), Mutex::new((path.lock().0.clone(), true)));
+        Ok(self.new_dir(at, flags)?.1)
     }
 
     /// Opens a made-up directory.

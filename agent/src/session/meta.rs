@@ -77,6 +77,9 @@ impl Core {
 
     /// stat(2) and lstat(2).
     pub(super) fn stat(&self, name: Name<'_>, follow: bool, out: &mut [u8]) -> Res<Reply> {
+        if self.is_removed_dir(name) {
+            return self.fstat(name.base, out);
+        }
         let found = match self.walk(name, last(follow))? {
             Place::Remote(found) => found,
             Place::Above(logical) => return attr_reply(&self.above(&logical), out),
@@ -117,13 +120,14 @@ impl Core {
         let work = node.work.lock();
         let handle = work.upload.as_ref().map(super::flush::Upload::handle);
         let served = work.served.iter().flatten().next().map(|served| served.handle.as_ref());
+        let set = |attr| node.set.lock().over(attr);
         match handle.or(served) {
-            Some(handle) => Ok(handle.fstat()?),
+            Some(handle) => Ok(set(handle.fstat()?)),
             None => {
                 let attr = *node.last.lock();
                 // What this session removed is counted; that somebody else did was just seen.
                 let others = u32::from(node.name().is_some());
-                Ok(Attr { nlink: attr.nlink.saturating_sub(others), ..attr })
+                Ok(set(Attr { nlink: attr.nlink.saturating_sub(others), ..attr }))
             }
         }
     }
@@ -348,17 +352,43 @@ impl Core {
         }
     }
 
+    /// The node of a shadow whose file has no name any more.
+    fn gone(&self, id: ShadowId) -> Option<Arc<Node>> {
+        let node = match self.object(id).ok()? {
+            Object::Complete(shadow) => Arc::clone(&shadow.node),
+            Object::Served(served) => Arc::clone(&served.node),
+            _ => return None,
+        };
+        node.is_gone().then_some(node)
+    }
+
+    /// fchmod(2).
+    pub(super) fn fchmod(&self, id: ShadowId, mode: u32) -> Res<Reply> {
+        let Some(node) = self.gone(id) else { return self.chmod(&self.target_of(id)?, mode) };
+        node.set.lock().mode = Some(mode & 0o7777);
+        Ok(EMPTY)
+    }
+
+    /// futimens(3).
+    pub(super) fn futimes(&self, id: ShadowId, args: &[u64; 5]) -> Res<Reply> {
+        let Some(node) = self.gone(id) else { return self.utimes(&self.target_of(id)?, args) };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = (now.as_secs().cast_signed(), i64::from(now.subsec_nanos()));
+        let put = |place: &mut Option<(i64, i64)>, time| match time {
+            SetTime::Omit => {}
+            SetTime::Now => *place = Some(now),
+            SetTime::At(seconds, nanoseconds) => *place = Some((seconds, nanoseconds)),
+        };
+        let [atime, mtime] = times(args)?;
+        let mut set = node.set.lock();
+        put(&mut set.atime, atime);
+        put(&mut set.mtime, mtime);
+        Ok(EMPTY)
+    }
+
     /// utimensat(2).
     pub(super) fn utimes(&self, target: &Target, args: &[u64; 5]) -> Res<Reply> {
-        let [a_seconds, a_nanoseconds, m_seconds, m_nanoseconds, _] = *args;
-        let time = |seconds: u64, nanoseconds: u64| match nanoseconds.cast_signed() {
-            libc::UTIME_NOW => Ok(SetTime::Now),
-            libc::UTIME_OMIT => Ok(SetTime::Omit),
-            nanoseconds @ 0..1_000_000_000 => Ok(SetTime::At(seconds.cast_signed(), nanoseconds)),
-            _ => Err(Errno::EINVAL),
-        };
-        let atime = time(a_seconds, a_nanoseconds)?;
-        let mtime = time(m_seconds, m_nanoseconds)?;
+        let [atime, mtime] = times(args)?;
         if (atime, mtime) == (SetTime::Omit, SetTime::Omit) {
             return Ok(EMPTY);
         }
@@ -465,6 +495,18 @@ const USER: &[u8] = b"user.";
 fn travels(target: &Target, name: &[u8]) -> Result<(), Errno> {
     let can = target.mount.server.capabilities().xattr && name.starts_with(USER);
     if can { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+/// The two times of an operation: of access, of modification.
+fn times(args: &[u64; 5]) -> Result<[SetTime; 2], Errno> {
+    let [a_seconds, a_nanoseconds, m_seconds, m_nanoseconds, _] = *args;
+    let time = |seconds: u64, nanoseconds: u64| match nanoseconds.cast_signed() {
+        libc::UTIME_NOW => Ok(SetTime::Now),
+        libc::UTIME_OMIT => Ok(SetTime::Omit),
+        nanoseconds @ 0..1_000_000_000 => Ok(SetTime::At(seconds.cast_signed(), nanoseconds)),
+        _ => Err(Errno::EINVAL),
+    };
+    Ok([time(a_seconds, a_nanoseconds)?, time(m_seconds, m_nanoseconds)?])
 }
 
 fn space_reply(space: &Space, out: &mut [u8]) -> Res<Reply> {

@@ -35,9 +35,29 @@ pub(super) struct Node {
     pub(super) gone: Mutex<Vec<u8>>,
     /// The last attributes seen, for a file that has no name any more.
     pub(super) last: Mutex<Attr>,
+    /// What guests have set since it has no name.
+    pub(super) set: Mutex<Set>,
     pub(super) work: Mutex<Work>,
     /// A guest may write its shadow natively.
     pub(super) writable: AtomicBool,
+}
+
+/// Attributes of a file that has no name any more: whoever has it open sets them, and nobody else can
+/// ever see them.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    pub(super) mode: Option<u32>,
+    pub(super) atime: Option<(i64, i64)>,
+    pub(super) mtime: Option<(i64, i64)>,
+}
+
+impl Set {
+    /// The attributes with what was set.
+    pub(super) fn over(&self, attr: Attr) -> Attr {
+        let mode = self.mode.map_or(attr.mode, |mode| attr.mode & libc::S_IFMT | mode);
+        let (atime, mtime) = (self.atime.unwrap_or(attr.atime), self.mtime.unwrap_or(attr.mtime));
+        Attr { mode, atime, mtime, ..attr }
+    }
 }
 
 /// What is open of a file.
@@ -111,6 +131,7 @@ impl Nodes {
                 names: Mutex::default(),
                 gone: Mutex::default(),
                 last: Mutex::new(*attr),
+                set: Mutex::default(),
                 work: Mutex::default(),
                 writable: AtomicBool::new(false),
             })
@@ -203,6 +224,11 @@ impl Node {
     /// A name of it, if it has one.
     pub(super) fn name(&self) -> Option<Vec<u8>> {
         self.names.lock().last().cloned()
+    }
+
+    /// Whether this session has removed its last name.
+    pub(super) fn is_gone(&self) -> bool {
+        self.name().is_none() && self.last.lock().nlink == 0
     }
 
     /// Its logical name, and whether it was removed.

@@ -120,6 +120,9 @@ impl Core {
             self.walk(name, Last::Parent)?;
             return Err(Errno::EISDIR.into());
         }
+        if self.is_removed_dir(name) && !want.changes() && !want.has(libc::O_CREAT) {
+            return self.open_removed_dir(name.base, want.flags);
+        }
         let last = if want.has(libc::O_CREAT | libc::O_EXCL) {
             Last::Parent
         } else if want.has(libc::O_NOFOLLOW) {

@@ -18,6 +18,7 @@
 //! | `wrong` | wrong input and dead servers: a message, an errno, in time |
 //! | `recovery` | servers killed during work, networks that go away: it goes on, or is told |
 //! | `untouched` | local work is the same, and costs no extra system call |
+//! | `removed` | open files and directories without a name |
 //! | `random` | random operations: the same results as a plain directory |
 //! | `clients` | Debian's Chirp clients against our server |
 //! | `tickets` | logging in with a ticket, at both servers |
@@ -42,6 +43,7 @@ mod projects;
 mod random;
 mod reading;
 mod recovery;
+mod removed;
 mod running;
 mod semantics;
 mod shells;
