@@ -187,7 +187,7 @@ fn what_is_acknowledged_was_asked_of_the_disk() {
     client.stat("open /d/new rwc 420");
     assert_eq!(client.ask_with("pwrite 0 4 0", b"data"), 4);
     assert_eq!(client.ask("fsync 0"), 0);
-    seen(&["/root/d/new>)", "/root/d>)"]);
+    seen(&["/d/new>)", "/d>)"]);
     let _ = tracing.kill();
     tracing.wait().unwrap();
 }

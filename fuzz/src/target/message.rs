@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn session() -> &'static PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let dir = tempfile::TempDir::new().expect("a temporary directory").keep();
+        let dir = super::scratch("session");
         let mut rules = format!("/f /chirp/127.0.0.1:{} deadline=5\n", server::port());
         for scheme in SCHEMES {
             writeln!(rules, "/{} DENY", scheme.escape_ascii()).expect("a string");

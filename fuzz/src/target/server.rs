@@ -25,9 +25,7 @@ const MOST: usize = 4 << 20;
 pub fn port() -> u16 {
     static PORT: OnceLock<u16> = OnceLock::new();
     *PORT.get_or_init(|| {
-        // Memory, where there is such a directory: what is to be on the disk is there at once.
-        let dir = tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new());
-        let dir = dir.expect("a temporary directory").keep();
+        let dir = super::scratch("server");
         let (root, file) = (dir.join("root"), dir.join("port"));
         std::fs::create_dir(&root).expect("its root");
         std::fs::write(root.join(".__acl"), "address:* rwldaxv(rwlda)\n").expect("its list");

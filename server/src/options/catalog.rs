@@ -7,8 +7,8 @@ use super::duration;
 /// What the world hears of the server.
 #[derive(Debug, clap::Args)]
 pub struct Catalog {
-    /// Catalog server HOST[:PORT] to report to; may be repeated; `-` for none [default: none]
-    #[arg(short = 'u', long, value_name = "HOST")]
+    /// Catalog server to report to; may be repeated; `-` for none [default: none]
+    #[arg(short = 'u', long, value_name = "HOST[:PORT]")]
     pub advertise: Vec<String>,
     /// Report to the catalog this often
     #[arg(short = 'U', long, value_name = "TIME", default_value = "5m", value_parser = duration)]
