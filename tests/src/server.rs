@@ -35,6 +35,7 @@ pub struct Server {
     child: Child,
     port: u16,
     export: PathBuf,
+    options: Vec<String>,
     work: TempDir,
 }
 
@@ -56,12 +57,24 @@ impl Server {
     /// When it does not start.
     #[must_use]
     pub fn start_on(make: Make, export: &Path, port: u16) -> Self {
+        Self::start_with(make, export, port, &[])
+    }
+
+    /// Starts a server with more options on its command line.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with(make: Make, export: &Path, port: u16, options: &[&str]) -> Self {
+        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
         let work = TempDir::new();
         seal(export);
         // A port that the kernel gives is free: servers that probe by counting would meet each other.
         let port = if port == 0 && make == Make::Debian { free_port() } else { port };
-        let child = spawn(make, export, port, work.path());
-        let mut server = Self { make, child, port, export: export.to_owned(), work };
+        let child = spawn(make, export, port, (&options, work.path()));
+        let export = export.to_owned();
+        let mut server = Self { make, child, port, export, options, work };
         server.wait_until_ready();
         server
     }
@@ -130,7 +143,8 @@ impl Server {
     ///
     /// When it does not start.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.make, &self.export, self.port, self.work.path());
+        let more = (self.options.as_slice(), self.work.path());
+        self.child = spawn(self.make, &self.export, self.port, more);
         self.wait_until_ready();
     }
 
@@ -159,9 +173,10 @@ impl Drop for Server {
 }
 
 /// Starts the process; what it says is added to its log.
-fn spawn(make: Make, export: &Path, port: u16, work: &Path) -> Child {
+fn spawn(make: Make, export: &Path, port: u16, (options, work): (&[String], &Path)) -> Child {
     let log = File::options().append(true).create(true).open(work.join("log")).unwrap();
     let mut command = command(make, export, port, work);
+    command.args(options);
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     command.process_group(0).current_dir(work);
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))

@@ -245,6 +245,15 @@ impl Core {
         }
     }
 
+    /// Forgets what could not be sent of a file without a name, unless a guest still writes to it.
+    pub(super) fn drop_unsent(&self, node: &Arc<Node>) {
+        let mut work = node.work.lock();
+        let written = work.current.as_ref().is_some_and(|now| self.store.is_written(now.id));
+        if work.upload.is_some() && !written {
+            self.end_upload(node, &mut work);
+        }
+    }
+
     /// Files were renamed or removed: the journal has to know.
     pub(super) fn journal_names(&self, server: &Server) {
         let writers: Vec<_> =

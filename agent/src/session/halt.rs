@@ -31,6 +31,13 @@ impl Halt {
     }
 }
 
+impl Halt {
+    /// Whether the server has no place for the bytes: asking again does not help, removing does.
+    pub(super) fn is_no_space(&self) -> bool {
+        matches!(self.errno(), Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG)
+    }
+}
+
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -99,11 +99,19 @@ impl Core {
         }
         let server = &found.mount.server;
         let node = server.nodes.lock().named(&found.path).cloned();
+        let mut unsent = false;
         if let Some(node) = &node {
-            self.flush_node(node)?;
+            match self.flush_node(node) {
+                // What has no place on the server goes with the last name of its file.
+                Err(halt) if halt.is_no_space() && node.last.lock().nlink <= 1 => unsent = true,
+                result => result?,
+            }
         }
         found.mount.driver.unlink(wire(&found.path))?;
         server.nodes.lock().unlink(&found.path);
+        if let Some(node) = node.as_ref().filter(|_| unsent) {
+            self.drop_unsent(node);
+        }
         server.cache.put(&found.path, None);
         touched(&found.mount, &found.path);
         if let Some(node) = node {

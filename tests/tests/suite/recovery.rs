@@ -276,3 +276,23 @@ fn unsent_data_are_told_of() {
     assert_eq!(run.out(), "data\n", "{}", run.describe());
     away.session.finish();
 }
+
+/// A server without room: who writes is told, and can make room.
+#[test]
+fn what_has_no_room_can_be_removed() {
+    for technique in [Technique::Preload, Technique::Trace] {
+        let dir = TempDir::new();
+        let server = Server::start_with(Make::Ours, &dir.sub("export"), 0, &["-Q", "1M"]);
+        let session = Session::new(technique);
+        let place = format!("/chirp/127.0.0.1:{}", server.port());
+        let session = session.env("W", &place);
+        let run = session.bash(
+            "cd $W; dd if=/dev/zero of=big bs=1M count=3 2> $L/said; echo $?; \
+             grep -o 'No space left on device' $L/said; ls; stat -c %n big; rm big; echo $?; \
+             echo small > small && cat small; ls",
+        );
+        let expected = "1\nNo space left on device\nbig\nbig\n0\nsmall\nsmall\n";
+        assert_eq!(run.out(), expected, "{technique:?}: {}", run.describe());
+        session.finish();
+    }
+}
