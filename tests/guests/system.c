@@ -147,7 +147,7 @@ static void daemons(void) {
     printf("slave %d", other >= 0);
     printf(" wrote %ld", (long)write(other, "x\n", 2));
     // The terminal hands over what it has, which may be less.
-    long all = 0, got;
+    long all = 0;
     while (all < 3 && (got = read(end, line, 3 - all)) > 0) all += got;
     printf(" read %ld\n", all);
     close(other);
