@@ -4,11 +4,12 @@
 //! wake-up crosses to another, which is where an idle machine's scheduler puts them: it looks for an
 //! idle processor for whoever wakes up, and the waker's own is never idle. Binding only the tracer
 //! does not help, the guest is then woken elsewhere. So a guest thread that makes several stops in a
-//! row, with no other in between, is *held* on the loop's processor, and let go
+//! row, with no other in between, or very many whoever else does, is *held* on the loop's processor,
+//! and let go
 //!
-//! - when another thread stops (several are at work: they may run in parallel),
 //! - when it makes a thread or process, ends, or asks for or sets its affinity,
-//! - at a tick of a few milliseconds without a stop (it computes, and may go where it likes).
+//! - at a tick of a few milliseconds without a stop, or with few where several are held (it computes,
+//!   and may go where it likes).
 //!
 //! The guest cannot see it: the calls about affinity stop, and find the guest's own mask.
 #![expect(unsafe_code, reason = "setitimer")]
@@ -20,6 +21,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Stops in a row that make a conversation.
 const STREAK: u32 = 8;
+/// Stops of one thread in a window of time that make one too, whoever else stops meanwhile: so many
+/// would cost more by wake-ups across processors than running at the same time as others gains.
+const DENSE: u32 = 32;
+/// The window, nanoseconds.
+const WINDOW: u64 = 8_000_000;
+/// Stops in a tick that keep one of several held.
+const BUSY: u32 = 24;
 /// Time without a stop that ends it, microseconds (one to two ticks).
 const TICK_US: i64 = 3000;
 
@@ -44,8 +52,8 @@ struct Held {
     tid: i32,
     /// Where it may run by its own account.
     mask: CpuSet,
-    /// It has stopped since the last tick.
-    fresh: bool,
+    /// Its stops since the last tick.
+    stops: u32,
 }
 
 /// Who is held, and who may be soon.
@@ -53,7 +61,10 @@ struct Held {
 pub(crate) struct Follow {
     last: i32,
     streak: u32,
-    held: Option<Held>,
+    /// The present window, and the stops in it of those who are not held.
+    window: u64,
+    counts: Vec<(i32, u32)>,
+    held: Vec<Held>,
 }
 
 impl Follow {
@@ -67,17 +78,32 @@ impl Follow {
 
     /// A guest thread has stopped.
     pub(crate) fn stop(&mut self, tid: i32) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.tid == tid) {
+            held.stops += 1;
+            return;
+        }
         if self.last != tid {
             self.last = tid;
             self.streak = 0;
-            self.release();
-            return;
         }
         self.streak = self.streak.saturating_add(1);
-        match &mut self.held {
-            Some(held) => held.fresh = true,
-            None if self.streak == STREAK => self.hold(tid),
-            None => {}
+        let window = crate::os::clock() / WINDOW;
+        if window != self.window {
+            self.window = window;
+            self.counts.clear();
+        }
+        let count = match self.counts.iter_mut().find(|(of, _)| *of == tid) {
+            Some((_, count)) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                self.counts.push((tid, 1));
+                1
+            }
+        };
+        if count == DENSE || (self.streak == STREAK && self.held.is_empty()) {
+            self.hold(tid);
         }
     }
 
@@ -85,28 +111,43 @@ impl Follow {
     pub(crate) fn tick(&mut self) {
         if TICKED.load(Ordering::Relaxed) {
             TICKED.store(false, Ordering::Relaxed);
-            match &mut self.held {
-                Some(held) if held.fresh => held.fresh = false,
-                _ => self.release(),
+            let several = self.held.len() > 1;
+            let mut index = 0;
+            while let Some(held) = self.held.get_mut(index) {
+                // Who is alone loses nothing here; several could run at the same time.
+                if std::mem::take(&mut held.stops) >= if several { BUSY } else { 1 } {
+                    index += 1;
+                } else {
+                    let held = self.held.swap_remove(index);
+                    self.let_go(&held);
+                }
             }
         }
     }
 
-    /// The held thread has made a child: the child is free, and now so is the parent.
+    /// A thread has made a child: the child is free, and now so is the parent.
     pub(crate) fn child(&mut self, parent: i32, child: i32) {
-        if let Some(held) = self.held.as_ref().filter(|held| held.tid == parent) {
+        if let Some(index) = self.held.iter().position(|held| held.tid == parent) {
+            let held = self.held.swap_remove(index);
             let _ = sched_setaffinity(Pid::from_raw(child), &held.mask);
-            self.release();
+            self.let_go(&held);
         }
     }
 
-    /// Lets whoever is held go.
+    /// Lets all who are held go.
     pub(crate) fn release(&mut self) {
-        if let Some(held) = self.held.take() {
+        while let Some(held) = self.held.pop() {
+            self.let_go(&held);
+        }
+    }
+
+    /// Lets one go that was taken from the list.
+    fn let_go(&mut self, held: &Held) {
+        let _ = sched_setaffinity(Pid::from_raw(held.tid), &held.mask);
+        self.streak = 0;
+        if self.held.is_empty() {
             timer(0);
-            let _ = sched_setaffinity(Pid::from_raw(held.tid), &held.mask);
             anywhere();
-            self.streak = 0;
         }
     }
 
@@ -119,9 +160,11 @@ impl Follow {
             return;
         }
         if sched_setaffinity(guest, &here).is_ok() {
-            self.held = Some(Held { tid, mask, fresh: true });
-            let _ = sched_setaffinity(Pid::from_raw(0), &here);
-            timer(TICK_US);
+            if self.held.is_empty() {
+                let _ = sched_setaffinity(Pid::from_raw(0), &here);
+                timer(TICK_US);
+            }
+            self.held.push(Held { tid, mask, stops: 1 });
         }
     }
 }
