@@ -8,7 +8,7 @@ use parrot_chirp::wire::{Request, Stat};
 use parrot_common::Errno;
 
 /// The most bytes of names and lines that one listing may hold.
-const MAX_LISTING: usize = 256 << 20;
+const MAX_LISTING: usize = 1 << 30;
 
 /// What an entry costs besides its name.
 const ENTRY: usize = size_of::<Entry>();
