@@ -35,6 +35,7 @@ mod fake;
 pub mod files;
 pub mod guest;
 pub mod handler;
+pub mod lane;
 pub mod message;
 pub mod mountlist;
 pub mod outcome;

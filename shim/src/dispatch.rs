@@ -6,7 +6,7 @@
 
 use crate::guard::{self, Parts};
 use crate::memory::{self, Own};
-use crate::{c, debug, fds, namespace};
+use crate::{c, debug, fds, lane, namespace};
 use core::ffi::c_char;
 use libc::c_int;
 use parrot_common::client::SessionClient;
@@ -217,6 +217,11 @@ pub(crate) fn named<R: Returned>(
     args: [usize; 6],
     real: impl Fn() -> R,
 ) -> R {
+    if lane::open()
+        && let Some(raw) = lane::named(dirfd, path, nr, args)
+    {
+        return R::from_raw(raw);
+    }
     if namespace::plain_name(dirfd, path) {
         let result = real();
         if result.value() != -1 || !missing() || namespace::certainly_missing(dirfd, path) {
@@ -256,6 +261,11 @@ pub(crate) fn opening(
     args: [usize; 6],
     real: impl Fn() -> c_int,
 ) -> c_int {
+    if lane::open()
+        && let Some(raw) = lane::named(dirfd, path, nr, args)
+    {
+        return c_int::from_raw(raw);
+    }
     if namespace::plain_name(dirfd, path) {
         let fd = real();
         if fd >= 0 {

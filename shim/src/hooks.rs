@@ -127,6 +127,7 @@ pub(crate) const ENTRIES: &[&str] = &[
     "daemon",
     "forkpty",
     "login_tty",
+    "pthread_cancel",
     "catopen",
     // Users and groups.
     "getpwnam",
@@ -185,7 +186,7 @@ mod prelude {
         self, Returned, named, named_two, on_data, on_fd, on_two, opening, slow,
     };
     pub(super) use crate::interpose::hook;
-    pub(super) use crate::{c, fds, memory, namespace};
+    pub(super) use crate::{c, fds, lane, memory, namespace};
     pub(super) use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
     pub(super) use libc::{AT_FDCWD, mode_t, off_t, ssize_t};
     pub(super) use syscalls::Sysno;

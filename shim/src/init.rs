@@ -11,7 +11,7 @@
 //! | `PARROT_CHIRP_AUTH`, `CHIRP_CLIENT_TICKETS` | login methods and files of tickets, for the agent |
 //! | `PARROT_DEBUG_FLAGS` | what to trace, see `debug` |
 //! | `PARROT_DEBUG_FILE` | where to, instead of the standard error |
-//! | `PARROT_TRACED` | a tracer does the work: this library does nothing |
+//! | `PARROT_TRACED` | a tracer does the work: this library only keeps the `lane` |
 //!
 //! A mountlist or timeout that cannot be used ends the process with status 125: a program must not run in
 //! another namespace than the one asked for.
@@ -99,6 +99,11 @@ pub(crate) fn configured() -> bool {
 /// Whether this library does nothing in this process.
 pub(crate) fn inert() -> bool {
     INERT.load(Ordering::Relaxed)
+}
+
+/// What a tracer says of itself: the directory of its session, if its rules are not the built-in ones.
+pub(crate) fn traced() -> Option<&'static [u8]> {
+    value(TRACED)
 }
 
 /// The entry of a variable as the process got it.
@@ -204,13 +209,23 @@ pub(crate) fn table() -> Option<Table<'static>> {
     table
 }
 
-fn session_table(session: &[u8]) -> Option<Table<'static>> {
+/// The rules of a session.
+pub(crate) fn rules_of(session: &[u8]) -> Option<Table<'static>> {
     let path = namespace::terminated(&[session, b"/rules"]);
-    let table = namespace::map_file(path.get()).and_then(Table::from_bytes);
+    namespace::map_file(path.get()).and_then(Table::from_bytes)
+}
+
+fn session_table(session: &[u8]) -> Option<Table<'static>> {
+    let table = rules_of(session);
     if table.is_none() {
         refuse(&[b"cannot read the rules of session ", session]);
     }
     table
+}
+
+/// The rules that are there without a mountlist.
+pub(crate) fn built_in() -> Option<Table<'static>> {
+    compiled(None, None)
 }
 
 fn compiled(file: Option<&[u8]>, rules: Option<&[u8]>) -> Option<Table<'static>> {

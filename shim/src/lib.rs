@@ -44,6 +44,7 @@ mod guard;
 mod hooks;
 mod init;
 mod interpose;
+mod lane;
 mod memory;
 mod namespace;
 mod text;

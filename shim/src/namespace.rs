@@ -10,6 +10,7 @@ use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use libc::c_int;
+use parrot_common::Errno;
 use parrot_common::client::{MAX_SESSION, session_dir};
 use parrot_common::handler::Namespace;
 use parrot_common::mountlist::{BUILT_IN, RuleKind, Table};
@@ -79,6 +80,8 @@ impl<T> Once<T> {
 }
 
 static TABLE: Once<Table<'static>> = Once::new();
+/// The tracer's rules, for the lane.
+static TRACED: Once<Table<'static>> = Once::new();
 static SESSION: Once<([u8; MAX_SESSION], usize)> = Once::new();
 /// Two-byte beginnings that no component of a mount's prefix has. None until the rules are known.
 static CLEAR: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
@@ -105,7 +108,12 @@ fn has_mounts(fd: c_int) -> bool {
 /// Reads the environment. Ends the process when its mountlist is wrong. Without a mountlist there
 /// is nothing to compile until a name looks like ours.
 pub(crate) fn start(environment: *const *const c_char) {
-    if !init::read(environment) || init::inert() {
+    let named = init::read(environment);
+    if init::inert() {
+        start_traced();
+        return;
+    }
+    if !named {
         learn(BUILT_IN.iter().copied(), false, true);
         return;
     }
@@ -114,6 +122,21 @@ pub(crate) fn start(environment: *const *const c_char) {
         let relative = !table.has_local() && !table.full();
         learn(table.rules().map(|rule| rule.prefix), table.full(), relative);
         SHOWS.store(table.shows(), Ordering::Relaxed);
+    }
+}
+
+/// A tracer does the work: only the lane needs to know the rules, and not where they can change what
+/// a name of this machine means.
+fn start_traced() {
+    let Some(session) = crate::lane::rules() else {
+        learn(BUILT_IN.iter().copied(), false, true);
+        crate::lane::start();
+        return;
+    };
+    let rules = TRACED.get_or(|| init::rules_of(session));
+    if let Some(table) = rules.filter(|table| !table.full()) {
+        learn(table.rules().map(|rule| rule.prefix), false, !table.has_local());
+        crate::lane::start();
     }
 }
 
@@ -231,6 +254,24 @@ pub(crate) fn plain_name(dirfd: c_int, path: *const c_char) -> bool {
     base && (!hinted(first, second) || plain_relative(path)) && RELATIVE.load(Ordering::Relaxed)
 }
 
+/// Whether a name is certainly none of ours as far as its text tells, for the lane.
+pub(crate) fn plain_for_lane(path: *const c_char) -> bool {
+    if !may_be_there(path.addr()) {
+        return false;
+    }
+    // SAFETY: a string by the program's promise to libc; at most up to its zero byte.
+    let at = |index: usize| unsafe { path.cast::<u8>().wrapping_add(index).read() };
+    let first = at(0);
+    if first == 0 {
+        return false;
+    }
+    let second = at(1);
+    if first != b'/' {
+        return !hinted(first, second) && RELATIVE.load(Ordering::Relaxed);
+    }
+    !matches!(second, 0 | b'/') && !hinted(second, at(2))
+}
+
 #[cold]
 fn plain_absolute(path: *const c_char) -> bool {
     let Some(table) = table() else { return true };
@@ -264,15 +305,41 @@ pub(crate) fn changed() {
 pub(crate) fn certainly_missing(dirfd: c_int, path: *const c_char) -> bool {
     let errno = c::errno();
     let Some(table) = table() else { return true };
-    let name = c::bytes(path);
-    let absolute = name.first() == Some(&b'/');
+    let absolute = c::peek(path.cast::<u8>()) == b'/';
     if errno == libc::ELOOP || table.full() || (!absolute && table.has_local()) {
         return false;
     }
+    let missing = is_missing(table, dirfd, path, &memory::raw);
+    c::set_errno(errno);
+    missing
+}
+
+/// As [`certainly_missing`], for the lane and its rules, by calls from it.
+#[cold]
+#[inline(never)]
+pub(crate) fn certainly_missing_by_lane(dirfd: c_int, path: *const c_char, errno: c_int) -> bool {
+    let absolute = c::peek(path.cast::<u8>()) == b'/';
+    if errno == libc::ELOOP || (!absolute && !crate::lane::is_a_place(dirfd)) {
+        return false;
+    }
+    let built_in = crate::lane::rules().is_none();
+    let rules = if built_in { TRACED.get_or(init::built_in) } else { TRACED.get() };
+    let from_lane = |nr: Sysno, args| Errno::check(crate::lane::call(nr.id() as usize, args));
+    rules.is_some_and(|table| is_missing(table, dirfd, path, &from_lane))
+}
+
+/// Asks the kernel whether a missing name can lead to a mount.
+fn is_missing(
+    table: &Table<'_>,
+    dirfd: c_int,
+    path: *const c_char,
+    ask: &dyn Fn(Sysno, [usize; 6]) -> Result<usize, Errno>,
+) -> bool {
+    let name = c::bytes(path);
     // What a descriptor's directory is, is not known.
-    let known = absolute || dirfd == libc::AT_FDCWD;
+    let known = name.first() == Some(&b'/') || dirfd == libc::AT_FDCWD;
     let at = known.then(|| Moment { now: c::clock(), base: 0 });
-    let missing = missing::certainly_missing(table, &RECENT, at, name, &mut |what, part| {
+    missing::certainly_missing(table, &RECENT, at, name, &mut |what, part| {
         let copy;
         let part = if part.len() == name.len() {
             path.expose_provenance()
@@ -281,17 +348,15 @@ pub(crate) fn certainly_missing(dirfd: c_int, path: *const c_char) -> bool {
             copy.get().as_ptr().expose_provenance()
         };
         match what {
-            Look::Exists => memory::raw(Sysno::faccessat, [arg(dirfd), part, 0, 0, 0, 0]),
+            Look::Exists => ask(Sysno::faccessat, [arg(dirfd), part, 0, 0, 0, 0]),
             Look::Link => {
                 let mut text = [0_u8; 8];
                 let (to, room) = (text.as_mut_ptr().expose_provenance(), text.len());
-                memory::raw(Sysno::readlinkat, [arg(dirfd), part, to, room, 0, 0])
+                ask(Sysno::readlinkat, [arg(dirfd), part, to, room, 0, 0])
             }
         }
         .map(|_| ())
-    });
-    c::set_errno(errno);
-    missing
+    })
 }
 
 /// Opens a file, maps it for reading and closes it; `None` when any of that fails. An empty file

@@ -21,19 +21,15 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Becomes the program, traced by a descendant that `trace` runs (`listings`: see [`filter::More`]).
-/// Returns only when it fails.
+/// Becomes the program, traced by a descendant that `trace` runs. Returns only when it fails.
 pub(crate) fn become_traced(
     program: &Program,
-    listings: bool,
+    more: filter::More,
     trace: impl FnOnce(i32),
 ) -> (Failure, SigSet) {
     let mask = signals::block_all();
     let failure = match start_tracer(trace) {
-        Ok(()) => {
-            let more = filter::More { listings, ..filter::More::default() };
-            program.become_guest(&filter::base(TABLE, more), &mask)
-        }
+        Ok(()) => program.become_guest(&filter::base(TABLE, more), &mask),
         Err(error) => {
             Failure { stage: Stage::Seize, errno: error.raw_os_error().unwrap_or(libc::EPERM) }
         }

@@ -87,6 +87,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "POLICY", value_enum, default_value = "warn", env = "PARROT_ON_HOLE")]
     pub(crate) on_hole: OnHole,
 
+    /// Make every call that carries a name stop, also those that the library in the program (which is
+    /// loaded for nothing else here) can tell to be no business of Parrot's.
+    #[arg(long, env = "PARROT_NO_LANE", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, default_value_t = false)]
+    pub(crate) no_lane: bool,
+
     /// Run the program with libparrot.so, and tell which calls slip past it.
     #[arg(
         long,

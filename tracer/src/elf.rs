@@ -10,12 +10,16 @@ use std::path::Path;
 /// The longest section or segment that is read whole.
 const MAX_PART: u64 = 256 << 20;
 const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const PF_X: u64 = 1;
 const SHT_SYMTAB: u32 = 2;
 const SHT_DYNSYM: u32 = 11;
 const STT_FUNC: u8 = 2;
 const SHF_EXECINSTR: u64 = 4;
+const DT_NEEDED: u64 = 1;
+const DT_STRTAB: u64 = 5;
+const DT_STRSZ: u64 = 10;
 /// Size of a program header, a section header, a symbol.
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: usize = 64;
@@ -81,6 +85,29 @@ impl Elf {
         let bytes = self.bytes(part.offset, part.size.min(4096))?;
         let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
         String::from_utf8(bytes.get(..end)?.to_vec()).ok()
+    }
+
+    /// The libraries that it names.
+    pub(crate) fn needed(&self) -> Vec<String> {
+        self.read_needed().unwrap_or_default()
+    }
+
+    fn read_needed(&self) -> Option<Vec<String>> {
+        let segments = self.segments();
+        let dynamic = segments.iter().find(|part| part.kind == PT_DYNAMIC)?;
+        let bytes = self.bytes(dynamic.offset, dynamic.size)?;
+        let entries: Vec<(u64, u64)> =
+            bytes.chunks_exact(16).filter_map(|e| Some((word(e, 0)?, word(e, 8)?))).collect();
+        let value = |tag| entries.iter().find(|(t, _)| *t == tag).map(|(_, value)| *value);
+        let (address, size) = (value(DT_STRTAB)?, value(DT_STRSZ)?);
+        let within = |part: &&Part| {
+            part.kind == PT_LOAD && part.address <= address && address - part.address < part.size
+        };
+        let part = segments.iter().find(within)?;
+        let text = self.bytes(address - part.address + part.offset, size)?;
+        let name = |at: u64| string(&text, u32::try_from(at).ok()?).map(str::to_owned);
+        let names = entries.iter().filter(|(tag, _)| *tag == DT_NEEDED);
+        Some(names.filter_map(|(_, at)| name(*at)).collect())
     }
 
     /// Whether it has a section of this name.
@@ -240,6 +267,7 @@ mod tests {
         let functions = elf.functions();
         assert!(functions.iter().any(|f| f.name.contains("this_program_is_read")));
         assert!(functions.is_sorted_by_key(|f| f.start));
+        assert!(elf.needed().iter().any(|name| name.starts_with("libc.")));
         assert!(Elf::open(Path::new("/etc/passwd")).is_none());
     }
 

@@ -23,6 +23,7 @@ use crate::follow::Follow;
 use crate::guest::Area;
 use crate::holes::OnHole;
 use crate::inject::Call;
+use crate::lane::Lane;
 use crate::process::Process;
 use crate::ptrace::{Event, Running, wait_any};
 use crate::regs::Regs;
@@ -93,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) job_control: bool,
     /// The library works too, and what slips past it is noted.
     pub(crate) watch: bool,
+    /// The library keeps the lane in programs that bear it.
+    pub(crate) lane: bool,
 }
 
 /// The loop and its tables.
@@ -119,6 +122,7 @@ pub(crate) struct Engine {
     ticks: Instant,
     told: lives::Told,
     slips: Option<Slips>,
+    lane: Option<Lane>,
 }
 
 impl Engine {
@@ -138,6 +142,7 @@ impl Engine {
         }
         let root = plan.root;
         let slips = plan.watch.then(Slips::default);
+        let lane = plan.lane.then(Lane::default);
         let mut engine = Self {
             plan,
             threads: HashMap::new(),
@@ -156,6 +161,7 @@ impl Engine {
             ticks: Instant::now(),
             told: lives::Told::default(),
             slips,
+            lane,
         };
         engine.adopt(root);
         Ok(engine)

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! foreign architecture, x32      stop (answered ENOSYS, reported)
-//! Path, Always, unknown number   stop
+//! Always, unknown number         stop
+//! Path                           stop, unless made from the lane (see `parrot_common::lane`)
 //! Refuse                         errno
 //! Fd, Pass, harmless calls       go
 //! what the tracer itself needs   stop (see `own_action`)
@@ -18,6 +19,7 @@
 //! why the number is tested. The *catch-all* stops every `Fd` call, for guests with many.
 
 use crate::regs::{AUDIT_ARCH, FOREIGN_BIT};
+use parrot_common::lane;
 use parrot_common::syscall::{On, Policy, Row};
 
 /// One BPF instruction, as `struct sock_filter`.
@@ -54,6 +56,8 @@ const RET: u16 = 0x06;
 /// Offsets in `struct seccomp_data`.
 const NR: u32 = 0;
 const ARCH: u32 = 4;
+/// The instruction pointer: its low half, then (here, little-endian) the high one.
+const IP: u32 = 8;
 const ARGS: u32 = 16;
 /// clone(2) flags with which the child would leave the tracer or its view of the file system.
 const CLONE_WATCHED: u32 = libc::CLONE_UNTRACED.cast_unsigned()
@@ -65,9 +69,12 @@ const CLONE_WATCHED: u32 = libc::CLONE_UNTRACED.cast_unsigned()
 enum Action {
     Go,
     Stop,
+    /// Stop unless made from the lane.
+    StopOffLane,
     Refuse(u32),
-    /// Stop unless the argument has any of the bits and the first one is a descriptor.
-    StopUnless(u8, u32),
+    /// Stop unless the argument has any of the bits and the first one is a descriptor, or (if
+    /// wanted) unless made from the lane.
+    StopUnless(u8, u32, bool),
     /// Stop if the argument has any of the bits.
     StopIf(u8, u32),
     /// Stop if any of the arguments is the number.
@@ -111,7 +118,7 @@ fn own_action(nr: usize) -> Option<Action> {
     }
 }
 
-/// What a base filter stops besides what it must.
+/// What a base filter stops besides what it must, and what it need not.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct More {
     /// Refused calls, so that they can be reported.
@@ -120,6 +127,8 @@ pub(crate) struct More {
     pub(crate) descriptors: bool,
     /// Listing any directory: mounts show in those that they lie in.
     pub(crate) listings: bool,
+    /// Nothing that carries a name and is made from the lane.
+    pub(crate) lane: bool,
 }
 
 /// The base filter.
@@ -129,8 +138,9 @@ pub(crate) fn base(table: &[Row], more: More) -> Vec<Insn> {
         _ if let Some(action) = own_action(row.nr) => action,
         Policy::Path => match empty_path_flags(row.nr) {
             Some(arg) if !more.descriptors => {
-                Action::StopUnless(arg, libc::AT_EMPTY_PATH.unsigned_abs())
+                Action::StopUnless(arg, libc::AT_EMPTY_PATH.unsigned_abs(), more.lane)
             }
+            _ if more.lane && lane::takes(row.nr) => Action::StopOffLane,
             _ => Action::Stop,
         },
         Policy::Always => Action::Stop,
@@ -228,18 +238,19 @@ fn leaf(action: &Action) -> Vec<Insn> {
         Action::Go => vec![ret(RET_ALLOW)],
         Action::Stop => vec![ret(RET_TRACE)],
         Action::Refuse(errno) => vec![ret(RET_ERRNO | errno)],
-        Action::StopUnless(arg, bits) => {
+        Action::StopOffLane => off_lane(),
+        Action::StopUnless(arg, bits, lane) => {
             // With AT_FDCWD it is the working directory that is meant.
             let cwd = libc::AT_FDCWD.cast_unsigned();
-            vec![
+            let mut code = vec![
                 load_arg(*arg),
-                jump(JMP_JSET, *bits, 1, 0),
-                ret(RET_TRACE),
+                jump(JMP_JSET, *bits, 0, 3),
                 load_arg(0),
-                jump(JMP_JEQ, cwd, 0, 1),
-                ret(RET_TRACE),
+                jump(JMP_JEQ, cwd, 1, 0),
                 ret(RET_ALLOW),
-            ]
+            ];
+            code.extend(if *lane { off_lane() } else { vec![ret(RET_TRACE)] });
+            code
         }
         Action::StopIf(arg, bits) => {
             vec![load_arg(*arg), jump(JMP_JSET, *bits, 0, 1), ret(RET_TRACE), ret(RET_ALLOW)]
@@ -261,6 +272,18 @@ fn leaf(action: &Action) -> Vec<Insn> {
             ret(RET_ALLOW),
         ],
     }
+}
+
+/// Stop unless the call is made from the lane.
+fn off_lane() -> Vec<Insn> {
+    vec![
+        load(IP),
+        jump(JMP_JEQ, lane::BEHIND, 0, 2),
+        load(IP + 4),
+        jump(JMP_JEQ, 0, 1, 0),
+        ret(RET_TRACE),
+        ret(RET_ALLOW),
+    ]
 }
 
 const fn load(offset: u32) -> Insn {

@@ -13,6 +13,7 @@
 //! | `guest`, `give` | the handlers' view of a stopped thread; descriptors for it |
 //! | `engine`, `worker` | the loop, and threads that may wait for a remote |
 //! | `process`, `follow`, `stats` | tables, the loop's processor, counters |
+//! | `lane` | the library in the guest, which spares it stops |
 //! | `launch`, `attach`, `signals` | the first guest's start; joining a running session; signals |
 //! | `run`, `cli`, `rules`, `place` | one run: options, mountlist, the session's directory |
 //! | `slips`, `elf` | `--holes`: what slips past the library; looking into program files |
@@ -31,6 +32,7 @@ mod give;
 mod guest;
 mod holes;
 mod inject;
+mod lane;
 mod launch;
 mod log;
 mod memory;

@@ -6,7 +6,7 @@ use crate::engine::{End, Engine, Plan};
 use crate::launch::Program;
 use crate::log::{self, Flag};
 use crate::signals::{self, Signals};
-use crate::{OWN_FAILURE, attach, doctor, filter, os, place, refused, rules, watch};
+use crate::{OWN_FAILURE, attach, doctor, filter, lane, os, place, refused, rules, watch};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parrot_agent::driver::DRIVERS;
@@ -16,7 +16,7 @@ use parrot_common::syscall::TABLE;
 use parrot_common::{Op, Request};
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ fn nested(options: &Options) -> Result<ExitCode> {
 
 /// Becomes the program: the tracer that has this process has the program too.
 fn become_it(options: &Options) -> Result<ExitCode> {
-    let failure = program(options, None)?.become_program();
+    let failure = program(options, Library::Absent)?.become_program();
     let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
     Ok(ExitCode::from(attach::report(failure, &name)))
 }
@@ -93,55 +93,60 @@ fn check_driver(name: &str) -> ExitCode {
     if known.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What the library does in the guest.
+#[derive(Debug, Clone, Copy)]
+enum Library<'a> {
+    /// It is not there.
+    Absent,
+    /// This file of it keeps the lane; the session whose rules are not the built-in ones.
+    Lane(&'a Path, Option<&'a Path>),
+    /// It works on this session, watched.
+    Watched(&'a Path),
+}
+
 /// The program that the options name.
-fn program(options: &Options, watched: Option<&Path>) -> Result<Program> {
-    let environment = environment(options.work_dir.as_deref(), watched)?;
+fn program(options: &Options, library: Library<'_>) -> Result<Program> {
+    let environment = environment(options.work_dir.as_deref(), library)?;
     let (argv0, dir) = (options.argv0.as_deref(), options.work_dir.as_deref());
     Program::new(&options.command, argv0, environment, dir).context("the command line")
 }
 
-/// The guest's environment. `watched`: the session that the library shall use.
+/// The guest's environment.
 fn environment(
     work_dir: Option<&OsStr>,
-    watched: Option<&Path>,
+    library: Library<'_>,
 ) -> Result<Vec<(OsString, OsString)>> {
+    const PRELOAD: &str = "LD_PRELOAD";
     let mut all: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let preload = watched.is_some().then(watch::library).transpose()?;
-    let mut set = |key: &str, value: OsString| {
+    let others = std::env::var_os(PRELOAD).unwrap_or_default();
+    let others = lane::without_libparrot(&others);
+    let mut set = |key: &str, value: Option<OsString>| {
         all.retain(|(known, _)| known != key);
-        all.push((key.into(), value));
+        all.extend(value.map(|value| (key.into(), value)));
     };
-    set(ENABLED, "1".into());
-    match watched {
-        Some(session) => set("PARROT_SESSION", session.into()),
-        None => set(TRACED, "1".into()),
-    }
-    if let Some(dir) = work_dir.filter(|dir| dir.as_bytes().starts_with(b"/")) {
-        set("PWD", dir.to_owned());
-    }
-    for (key, value) in &mut all {
-        if key == "LD_PRELOAD" {
-            *value = without_libparrot(value);
+    set(ENABLED, Some("1".into()));
+    match library {
+        Library::Absent => {
+            set(TRACED, Some("1".into()));
+            set(PRELOAD, (!others.is_empty()).then_some(others));
+        }
+        Library::Lane(file, session) => {
+            let session = session.map(|dir| dir.as_os_str().to_owned());
+            set(TRACED, Some(session.unwrap_or_else(|| "1".into())));
+            set(PRELOAD, Some(lane::preload(file, &others)));
+        }
+        Library::Watched(session) => {
+            set(TRACED, None);
+            set("PARROT_MOUNT_FILE", None);
+            set("PARROT_MOUNT_STRING", None);
+            set("PARROT_SESSION", Some(session.into()));
+            set(PRELOAD, Some(lane::preload(&watch::library()?, &others)));
         }
     }
-    if let Some(library) = preload {
-        watch::preload(&mut all, &library);
+    if let Some(dir) = work_dir.filter(|dir| dir.as_bytes().starts_with(b"/")) {
+        set("PWD", Some(dir.to_owned()));
     }
-    all.retain(|(key, value)| key != "LD_PRELOAD" || !value.is_empty());
     Ok(all)
-}
-
-/// `LD_PRELOAD` without our own library: its work is done by the tracer.
-fn without_libparrot(value: &OsStr) -> OsString {
-    let kept: Vec<&[u8]> = value
-        .as_bytes()
-        .split(|&b| b == b' ' || b == b':')
-        .filter(|path| {
-            let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
-            !name.is_empty() && name != b"libparrot.so"
-        })
-        .collect();
-    OsString::from_vec(kept.join(&b':'))
 }
 
 /// The normal form: parent of the program, owner of the session.
@@ -150,17 +155,36 @@ fn own(options: &Options) -> Result<ExitCode> {
     let base = options.temp_dir.clone().unwrap_or_else(pick_base);
     let dir = place::make(&base, &table);
     let watch = options.holes.is_some();
-    let program = program(options, watch.then_some(dir.as_path()))?;
-    let listings = Table::from_bytes(&table).is_some_and(|table| table.shows());
-    let more = filter::More { refused: log::on(Flag::Hole), descriptors: watch, listings };
+    let rules_of = Table::from_bytes(&table).context("the compiled mountlist is damaged")?;
+    let lane = if watch { None } else { lane::library(options, &rules_of) };
+    let own_rules = !options.mounts.is_empty()
+        || options.mount_file.is_some()
+        || options.mount_string.is_some();
+    let library = match &lane {
+        _ if watch => Library::Watched(&dir),
+        Some(file) => Library::Lane(file, own_rules.then_some(dir.as_path())),
+        None => Library::Absent,
+    };
+    let program = program(options, library)?;
+    let listings = rules_of.shows();
+    let more = filter::More {
+        refused: log::on(Flag::Hole),
+        descriptors: watch,
+        listings,
+        lane: lane.is_some(),
+    };
     let filter = filter::base(TABLE, more);
     let mask = signals::block_all();
     // Before any thread exists.
     let mut child = program.fork(&filter, &mask).context("cannot fork")?;
     raise_descriptor_limit();
     let session = open_session(options, dir, &table)?;
+    if watch || own_rules {
+        // For the library in the guest.
+        std::fs::write(session.dir().join("rules"), &table).context("the session's rules")?;
+    }
     if watch {
-        watch::serve(&session, &table)?;
+        watch::serve(&session)?;
     }
     let ns = rules::namespace(table, session.dir().as_os_str().as_bytes().to_vec())?;
     if let Err(error) = child.seize() {
@@ -174,6 +198,7 @@ fn own(options: &Options) -> Result<ExitCode> {
         root: child.pid,
         job_control: true,
         watch,
+        lane: lane.is_some(),
     };
     let mut engine = Engine::new(plan, signals).context("cannot start the loop")?;
     let end = engine.run();
@@ -253,7 +278,13 @@ fn join(options: &Options, dir: &OsStr) -> Result<ExitCode> {
     let path = Path::new(dir).join("rules");
     let table = std::fs::read(&path).with_context(|| path.display().to_string())?;
     let ns = rules::namespace(table, dir.as_bytes().to_vec())?;
-    let program = program(options, None)?;
+    let lane = lane::library(options, &ns.table);
+    let open = lane.is_some();
+    let library = match &lane {
+        Some(file) => Library::Lane(file, Some(Path::new(dir))),
+        None => Library::Absent,
+    };
+    let program = program(options, library)?;
     let on_hole = options.on_hole;
     let trace = |root| {
         raise_descriptor_limit();
@@ -262,31 +293,17 @@ fn join(options: &Options, dir: &OsStr) -> Result<ExitCode> {
         let _ = start_log(options);
         let Ok(signals) = Signals::start(root, false) else { return };
         let backend = Backend::Joined(ns.session);
-        let plan = Plan { ns, backend, on_hole, root, job_control: false, watch: false };
+        let plan =
+            Plan { ns, backend, on_hole, root, job_control: false, watch: false, lane: open };
         if let Ok(mut engine) = Engine::new(plan, signals) {
             engine.adopt_descriptors();
             engine.run();
         }
     };
-    let (failure, mask) = attach::become_traced(&program, ns.table.shows(), trace);
+    let more =
+        filter::More { listings: ns.table.shows(), lane: open, ..filter::More::default() };
+    let (failure, mask) = attach::become_traced(&program, more, trace);
     signals::unblock(&mask);
     let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();
     Ok(ExitCode::from(attach::report(failure, &name)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_own_library_is_taken_out() {
-        let cases = [
-            ("/x/libparrot.so", ""),
-            ("/x/libparrot.so:/y/other.so", "/y/other.so"),
-            ("a.so /x/libparrot.so b.so", "a.so:b.so"),
-        ];
-        for (before, after) in cases {
-            assert_eq!(without_libparrot(OsStr::new(before)), OsStr::new(after));
-        }
-    }
 }

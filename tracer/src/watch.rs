@@ -8,7 +8,6 @@ use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use parrot_agent::serve;
 use parrot_agent::session::Session;
-use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,26 +30,12 @@ pub(crate) fn library() -> Result<PathBuf> {
     Ok(library)
 }
 
-/// Puts the library in front of what is preloaded, and takes away what the session decides.
-pub(crate) fn preload(environment: &mut Vec<(OsString, OsString)>, library: &Path) {
-    let old = environment.iter().find(|(key, _)| key == "LD_PRELOAD").map(|(_, value)| value);
-    let mut value = library.as_os_str().to_owned();
-    if let Some(old) = old.filter(|old| !old.is_empty()) {
-        value.push(":");
-        value.push(old);
-    }
-    let decided = ["LD_PRELOAD", "PARROT_MOUNT_FILE", "PARROT_MOUNT_STRING", "PARROT_TRACED"];
-    environment.retain(|(key, _)| !decided.iter().any(|known| key == known));
-    environment.push(("LD_PRELOAD".into(), value));
-}
-
 /// Serves the session to the library, from a thread of this process.
 ///
 /// # Errors
 /// The session's directory cannot be used.
-pub(crate) fn serve(session: &Session, table: &[u8]) -> Result<()> {
+pub(crate) fn serve(session: &Session) -> Result<()> {
     let dir = session.dir().to_owned();
-    std::fs::write(dir.join("rules"), table).context("the session's rules")?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let none = SignalFd::with_flags(&SigSet::empty(), flags).context("signalfd")?;
     let served = session.clone();

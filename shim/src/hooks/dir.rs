@@ -36,7 +36,7 @@ type Dirent = libc::dirent;
 hook! {
     /// opendir(3)
     fn [opendir](path: *const c_char) -> *mut Dir {
-        if namespace::plain_name(AT_FDCWD, path) {
+        if !lane::open() && namespace::plain_name(AT_FDCWD, path) {
             let dir = real(path);
             if !dir.is_null() && namespace::shows_mounts(c::peek(dir.cast::<c_int>())) {
                 return shared(dir);

@@ -183,6 +183,11 @@ hook! {
     }
     /// realpath(3)
     fn [realpath](path: *const c_char, to: *mut c_char) -> *mut c_char {
+        if lane::open() {
+            // What libc leaves in the buffer when it fails is libc's.
+            let result = real_path(path, to);
+            return if result.is_null() { real(path, to) } else { result };
+        }
         if namespace::plain_name(AT_FDCWD, path) {
             let result = real(path, to);
             if !result.is_null() || c::errno() != libc::ENOENT {
@@ -193,6 +198,10 @@ hook! {
     }
     /// realpath(3) from fortified programs.
     fn [__realpath_chk](path: *const c_char, to: *mut c_char, room: usize) -> *mut c_char {
+        if lane::open() && room >= libc::PATH_MAX as usize {
+            let result = real_path(path, to);
+            return if result.is_null() { real(path, to, room) } else { result };
+        }
         if namespace::plain_name(AT_FDCWD, path) {
             let result = real(path, to, room);
             if !result.is_null() || c::errno() != libc::ENOENT {
@@ -271,11 +280,12 @@ fn walk(done: &mut Text<4096>, rest: &mut Text<8192>) -> Result<(), c_int> {
             if c::errno() != libc::EINVAL {
                 return Err(c::errno());
             }
-            let more = !tail.is_empty();
-            *rest = copied(&[tail])?;
-            if more {
+            // A name behind it tells whether it is a directory; these do not.
+            let next = tail.iter().position(|&b| b != b'/').and_then(|at| tail.get(at));
+            if !tail.is_empty() && next.is_none_or(|&b| b == b'.') {
                 is_dir(name.get())?;
             }
+            *rest = copied(&[tail])?;
             continue;
         }
         links = i32::wrapping_add(links, 1);

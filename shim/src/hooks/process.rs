@@ -69,6 +69,11 @@ hook! {
         end();
         real(status)
     }
+    /// pthread_cancel(3): from now on libc's own functions open, for a thread may have to end there.
+    fn [pthread_cancel](thread: usize) -> c_int {
+        lane::cancels();
+        real(thread)
+    }
     /// umask(2): remembered, for there is no way to ask for it.
     fn [umask](mask: mode_t) -> mode_t {
         let old = real(mask);

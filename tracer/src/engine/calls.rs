@@ -15,6 +15,7 @@ use parrot_common::shadow::Kind;
 use parrot_common::syscall::Policy;
 use parrot_common::{Errno, FdClass, Outcome, Reason};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Space for one descriptor in a control message.
@@ -138,8 +139,12 @@ impl Engine {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         let resumed = match outcome {
             Outcome::Pass(_) => {
-                if matches!(i64::try_from(entry.nr), Ok(libc::SYS_chdir | libc::SYS_fchdir)) {
-                    thread.process.moved();
+                match i64::try_from(entry.nr) {
+                    Ok(libc::SYS_chdir | libc::SYS_fchdir) => thread.process.moved(),
+                    Ok(libc::SYS_chroot | libc::SYS_pivot_root) => {
+                        thread.process.own_root.store(true, Ordering::Relaxed);
+                    }
+                    _ => {}
                 }
                 call.pass()
             }

@@ -8,6 +8,7 @@ use crate::process::Process;
 use crate::ptrace::{Event, Stopped};
 use parrot_common::FdClass;
 use std::collections::HashSet;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -114,13 +115,24 @@ impl Engine {
             old.process.areas.lock().clear();
             self.threads.insert(tid, Thread::new(old.process, Area::default()));
         }
+        if let Ok(exe) = std::fs::metadata(format!("/proc/{tid}/exe")) {
+            self.keep_lane(&stopped, &exe);
+            self.tell_privilege(tid, &exe);
+        }
         self.stats.programs += 1;
         if let Some(slips) = &mut self.slips {
             slips.forget(tid);
         }
         log::line(Flag::Process, tid, || format!("is now {}", program(tid)));
-        self.tell_privilege(tid);
         stopped.cont(0);
+    }
+
+    /// The library stays in the environment of programs that bear it.
+    fn keep_lane(&mut self, stopped: &Stopped, exe: &Metadata) {
+        let (Some(lane), Ok(regs)) = (&mut self.lane, stopped.regs()) else { return };
+        let foreign = self.threads.get(&stopped.tid());
+        let foreign = foreign.is_some_and(|t| t.process.own_root.load(Ordering::Relaxed));
+        lane.after_exec(stopped.tid(), exe, foreign, &regs);
     }
 
     /// A thread or process has ended.
@@ -165,14 +177,13 @@ impl Engine {
     }
 
     /// A set-user-id program that runs without its privilege.
-    fn tell_privilege(&mut self, tid: i32) {
-        if self.told.privilege {
+    fn tell_privilege(&mut self, tid: i32, exe: &Metadata) {
+        if self.told.privilege || exe.mode() & libc::S_ISUID == 0 {
             return;
         }
-        let Ok(meta) = std::fs::metadata(format!("/proc/{tid}/exe")) else { return };
         // The owner of the directory is whom the process acts as.
         let user = std::fs::metadata(format!("/proc/{tid}")).map_or(0, |meta| meta.uid());
-        if meta.mode() & libc::S_ISUID != 0 && meta.uid() != user {
+        if exe.uid() != user {
             self.told.privilege = true;
             log::tell(&format!(
                 "{} is a set-user-id program; it runs without that privilege, as every traced \

@@ -3,8 +3,13 @@
 use super::*;
 use parrot_common::syscall::TABLE;
 
-/// What the kernel would answer.
+/// What the kernel would answer to a call from an ordinary place.
 fn run(code: &[Insn], arch: u32, nr: u32, args: [u64; 6]) -> u32 {
+    run_at(code, arch, nr, args, 0x7fff_0000_1000)
+}
+
+/// What the kernel would answer to a call from this address.
+fn run_at(code: &[Insn], arch: u32, nr: u32, args: [u64; 6], ip: u64) -> u32 {
     let mut acc = 0_u32;
     let mut at = 0;
     loop {
@@ -15,6 +20,8 @@ fn run(code: &[Insn], arch: u32, nr: u32, args: [u64; 6]) -> u32 {
                 acc = match insn.k {
                     NR => nr,
                     ARCH => arch,
+                    IP => u32::try_from(ip & 0xffff_ffff).unwrap(),
+                    k if k == IP + 4 => u32::try_from(ip >> 32).unwrap(),
                     k => {
                         let arg = args[((k - ARGS) / 8) as usize];
                         let half = if (k - ARGS).is_multiple_of(8) { arg } else { arg >> 32 };
@@ -51,6 +58,24 @@ fn base_follows_the_policy_of_every_row() {
             Policy::Refuse(errno) => RET_ERRNO | errno.0.unsigned_abs(),
         };
         assert_eq!(got, want, "{}", row.name);
+    }
+}
+
+#[test]
+fn only_the_calls_of_the_lane_pass_from_there_and_only_when_it_is_open() {
+    let open = base(TABLE, More { lane: true, ..More::default() });
+    let closed = base(TABLE, More::default());
+    let behind = u64::from(lane::BEHIND);
+    for row in TABLE {
+        let nr = u32::try_from(row.nr).unwrap();
+        let there = run_at(&open, AUDIT_ARCH, nr, [0; 6], behind);
+        let elsewhere = run(&closed, AUDIT_ARCH, nr, [0; 6]);
+        let want = if lane::takes(row.nr) { RET_ALLOW } else { elsewhere };
+        assert_eq!(there, want, "{}", row.name);
+        for other in [behind + 1, behind - 2, behind | 1 << 32, 0] {
+            assert_eq!(run_at(&open, AUDIT_ARCH, nr, [0; 6], other), elsewhere, "{}", row.name);
+        }
+        assert_eq!(run_at(&closed, AUDIT_ARCH, nr, [0; 6], behind), elsewhere, "{}", row.name);
     }
 }
 

@@ -1,0 +1,124 @@
+//! The lane (`parrot_common::lane`): under `parrot-trace` this library decides nothing, but it spares
+//! the program the tracer's stop for names that are none of ours as far as their text tells.
+//!
+//! A call goes by the lane and its answer counts, unless the kernel found nothing: then libc's
+//! function makes it again, the filter stops it, and the tracer resolves the name in full. Relative
+//! names need no look at the directory they begin in: a remote one is, for the kernel, a directory
+//! that was removed, in which nothing is found.
+#![expect(unsafe_code, reason = "a page of code, and the call into it")]
+
+use crate::{c, init, memory, namespace};
+use core::ffi::c_char;
+use core::sync::atomic::{AtomicU8, Ordering};
+use libc::c_int;
+use parrot_common::lane::{CODE, PAGE, takes};
+use parrot_common::sys::arg;
+use syscalls::Sysno;
+
+/// How the lane is used in this process.
+static STATE: AtomicU8 = AtomicU8::new(CLOSED);
+const CLOSED: u8 = 0;
+const OPEN: u8 = 1;
+/// As OPEN, but nothing that may wait is made from it: a thread was cancelled, and libc's own
+/// functions are where it ends.
+const CANCELS: u8 = 2;
+
+/// Whether there is a lane.
+#[inline(always)]
+pub(crate) fn open() -> bool {
+    STATE.load(Ordering::Relaxed) != CLOSED
+}
+
+/// Opens the lane, in a process that a tracer works for. The rules must be known.
+pub(crate) fn start() {
+    if make_page().is_some() {
+        STATE.store(OPEN, Ordering::Relaxed);
+    }
+}
+
+/// Puts the code to its place, if that is free.
+fn make_page() -> Option<()> {
+    const LEN: usize = 4096;
+    let (write, run) = (libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ | libc::PROT_EXEC);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let at = memory::raw(Sysno::mmap, [PAGE, LEN, arg(write), arg(flags), arg(-1), 0]).ok()?;
+    if at == PAGE {
+        c::poke(core::ptr::with_exposed_provenance_mut(at), CODE);
+        if memory::raw(Sysno::mprotect, [at, LEN, arg(run), 0, 0, 0]).is_ok() {
+            return Some(());
+        }
+    }
+    memory::unmap(at, LEN);
+    None
+}
+
+/// A thread of this program is being cancelled.
+pub(crate) fn cancels() {
+    let _ = STATE.compare_exchange(OPEN, CANCELS, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// Makes a call from the lane.
+pub(crate) fn call(nr: usize, args: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = args;
+    let result;
+    // SAFETY: the page holds `syscall; ret` (see `make_page`), which changes what a system call does
+    // and nothing else; the arguments are the program's promise to libc.
+    unsafe {
+        core::arch::asm!(
+            "call {page}",
+            page = in(reg) PAGE,
+            inlateout("rax") nr => result,
+            in("rdi") a,
+            in("rsi") b,
+            in("rdx") c,
+            in("r10") d,
+            in("r8") e,
+            in("r9") f,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// Makes a call with one name from the lane; its raw result, or `None` when it is for the tracer.
+#[cold]
+#[inline(never)]
+pub(crate) fn named(
+    dirfd: c_int,
+    path: *const c_char,
+    nr: Sysno,
+    args: [usize; 6],
+) -> Option<isize> {
+    let nr = nr.id() as usize;
+    if !takes(nr) || !namespace::plain_for_lane(path) {
+        return None;
+    }
+    // Opening may wait (a pipe), and is a cancellation point.
+    let opens = nr == Sysno::openat.id() as usize;
+    if opens && STATE.load(Ordering::Relaxed) == CANCELS {
+        return None;
+    }
+    let result = call(nr, args);
+    let errno = c_int::try_from(result.wrapping_neg()).unwrap_or(0);
+    match errno {
+        libc::ENOENT | libc::ENOTDIR | libc::ELOOP => {
+            namespace::certainly_missing_by_lane(dirfd, path, errno).then_some(result)
+        }
+        libc::EINTR if opens && STATE.load(Ordering::Relaxed) == CANCELS => None,
+        _ => Some(result),
+    }
+}
+
+/// Whether a directory that a name begins in still has a name itself: a remote one has none.
+pub(crate) fn is_a_place(dirfd: c_int) -> bool {
+    let mut about = memory::zeroed_stat();
+    let (name, to) = (c".".as_ptr().expose_provenance(), core::ptr::from_mut(&mut about));
+    let args = [arg(dirfd), name, to.expose_provenance(), 0, 0, 0];
+    call(Sysno::newfstatat.id() as usize, args) == 0 && about.st_nlink > 0
+}
+
+/// What the tracer says in the environment: the directory of its session, or just that it is there.
+pub(crate) fn rules() -> Option<&'static [u8]> {
+    init::traced().filter(|value| value.starts_with(b"/"))
+}
