@@ -50,6 +50,8 @@ enum How {
     Nfs,
     /// By Parrot.
     Parrot(Technique),
+    /// By Parrot's tracer alone, as a static program is: every name stops.
+    Stops,
 }
 
 /// One technique.
@@ -82,6 +84,7 @@ const WAYS: &[Way] = &[
     way("ptrace, two stops", How::Agent("trace", "classic"), true),
     way("ptrace + seccomp", How::Agent("trace", "seccomp"), true),
     way("trace, PARROT", How::Parrot(Technique::Trace), true),
+    way("trace, PARROT, no lane", How::Stops, true),
     way("FUSE, direct", How::Fuse("direct"), true),
     way("FUSE, cached", How::Fuse("cached"), true),
     way("NFS, loopback", How::Nfs, true),
@@ -250,9 +253,16 @@ impl<'a> Bench<'a> {
                 files = self.nfs_files()?;
                 expect = format!("fs=6969:{}", files.display());
             }
-            How::Parrot(technique) => {
+            How::Parrot(_) | How::Stops => {
+                let technique = match way.how {
+                    How::Parrot(technique) => technique,
+                    _ => Technique::Trace,
+                };
                 let session = format!("way-{}-{}", technique.word(), placement.word());
                 made = micro::under(self.lab, technique, &session, None)?;
+                if matches!(way.how, How::Stops) {
+                    made.environment.push(("PARROT_NO_LANE", "1".into()));
+                }
                 expect = match technique {
                     Technique::Trace => "tracer".to_owned(),
                     _ => "libparrot.so".to_owned(),

@@ -29,7 +29,7 @@ const _: () = assert!(BEHIND as usize == PAGE + 2, "the length of the instructio
 
 /// The calls that are made from it. Those that change what names mean are not: the tracer must
 /// hear of them.
-pub const CALLS: [libc::c_long; 9] = [
+pub const CALLS: [libc::c_long; 10] = [
     libc::SYS_openat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -39,6 +39,7 @@ pub const CALLS: [libc::c_long; 9] = [
     libc::SYS_unlinkat,
     libc::SYS_mkdirat,
     libc::SYS_fchmodat,
+    libc::SYS_getcwd,
 ];
 
 /// Whether a call is one of [`CALLS`].

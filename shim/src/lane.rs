@@ -11,6 +11,7 @@ use crate::{c, init, memory, namespace};
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicU8, Ordering};
 use libc::c_int;
+use parrot_common::Errno;
 use parrot_common::lane::{CODE, PAGE, takes};
 use parrot_common::sys::arg;
 use syscalls::Sysno;
@@ -108,6 +109,24 @@ pub(crate) fn named(
         libc::EINTR if opens && STATE.load(Ordering::Relaxed) == CANCELS => None,
         _ => Some(result),
     }
+}
+
+/// Puts the working directory's name into a buffer, if the kernel has the right one.
+pub(crate) fn working_directory(to: *mut c_char, len: usize) -> bool {
+    open()
+        && namespace::relative_for_lane()
+        && call(Sysno::getcwd.id() as usize, [to.expose_provenance(), len, 0, 0, 0, 0]) > 0
+        && c::peek(to.cast::<u8>()) == b'/'
+}
+
+/// Whether the kernel finds no file of this name and no mount can have it: no need to try to run it.
+pub(crate) fn no_program(path: *const c_char) -> Option<isize> {
+    if !open() {
+        return None;
+    }
+    let args = [arg(libc::AT_FDCWD), path.expose_provenance(), 0, 0, 0, 0];
+    named(libc::AT_FDCWD, path, Sysno::faccessat, args)
+        .filter(|&result| [Errno::ENOENT, Errno::ENOTDIR].iter().any(|errno| errno.raw() == result))
 }
 
 /// Whether a directory that a name begins in still has a name itself: a remote one has none.

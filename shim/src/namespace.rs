@@ -267,9 +267,14 @@ pub(crate) fn plain_for_lane(path: *const c_char) -> bool {
     }
     let second = at(1);
     if first != b'/' {
-        return !hinted(first, second) && RELATIVE.load(Ordering::Relaxed);
+        return !hinted(first, second) && relative_for_lane();
     }
     !matches!(second, 0 | b'/') && !hinted(second, at(2))
+}
+
+/// Whether relative names are judged by their text, for the lane.
+pub(crate) fn relative_for_lane() -> bool {
+    RELATIVE.load(Ordering::Relaxed)
 }
 
 #[cold]

@@ -107,7 +107,9 @@ fn takes_library(tid: i32) -> bool {
 /// stack pointer ─▶ argc, arguments …, 0, environment …, 0
 /// ```
 fn blank(tid: i32, sp: usize) {
-    let Some(argc) = memory::read_u64(tid, sp).and_then(|n| usize::try_from(n).ok()) else { return };
+    let Some(argc) = memory::read_u64(tid, sp).and_then(|n| usize::try_from(n).ok()) else {
+        return;
+    };
     let first = argc.saturating_mul(8).saturating_add(sp + 16);
     for index in 0..MAX_ENTRIES {
         let entry = memory::read_u64(tid, first + index * 8).and_then(|n| usize::try_from(n).ok());

@@ -300,8 +300,7 @@ fn join(options: &Options, dir: &OsStr) -> Result<ExitCode> {
             engine.run();
         }
     };
-    let more =
-        filter::More { listings: ns.table.shows(), lane: open, ..filter::More::default() };
+    let more = filter::More { listings: ns.table.shows(), lane: open, ..filter::More::default() };
     let (failure, mask) = attach::become_traced(&program, more, trace);
     signals::unblock(&mask);
     let name = options.command.first().map(|name| name.to_string_lossy()).unwrap_or_default();

@@ -50,11 +50,14 @@ fn run(path: *const c_char, argv: Vector, envp: Vector) -> c_int {
 pub(super) fn execute(nr: usize, args: [usize; 6]) -> isize {
     dispatch::flush_all();
     let by_path = nr == Sysno::execve.id() as usize;
-    let plain =
-        by_path && namespace::plain_name(AT_FDCWD, core::ptr::with_exposed_provenance(args[0]));
+    let path = core::ptr::with_exposed_provenance(args[0]);
+    if by_path && let Some(result) = lane::no_program(path) {
+        return result;
+    }
+    let plain = by_path && namespace::plain_name(AT_FDCWD, path);
     let mut result = if plain { launch(nr, args) } else { ruled(nr, args, Lookup::Quick) };
     let missing = [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP].map(Errno::raw);
-    if plain && missing.contains(&result) {
+    if plain && missing.contains(&result) && !crate::init::inert() {
         result = ruled(nr, args, Lookup::Full);
     }
     result

@@ -183,12 +183,7 @@ hook! {
     }
     /// realpath(3)
     fn [realpath](path: *const c_char, to: *mut c_char) -> *mut c_char {
-        if lane::open() {
-            // What libc leaves in the buffer when it fails is libc's.
-            let result = real_path(path, to);
-            return if result.is_null() { real(path, to) } else { result };
-        }
-        if namespace::plain_name(AT_FDCWD, path) {
+        if !lane::open() && namespace::plain_name(AT_FDCWD, path) {
             let result = real(path, to);
             if !result.is_null() || c::errno() != libc::ENOENT {
                 return result;
@@ -198,11 +193,7 @@ hook! {
     }
     /// realpath(3) from fortified programs.
     fn [__realpath_chk](path: *const c_char, to: *mut c_char, room: usize) -> *mut c_char {
-        if lane::open() && room >= libc::PATH_MAX as usize {
-            let result = real_path(path, to);
-            return if result.is_null() { real(path, to, room) } else { result };
-        }
-        if namespace::plain_name(AT_FDCWD, path) {
+        if (!lane::open() || room < PATH_MAX) && namespace::plain_name(AT_FDCWD, path) {
             let result = real(path, to, room);
             if !result.is_null() || c::errno() != libc::ENOENT {
                 return result;
@@ -215,6 +206,9 @@ hook! {
         realpath(path, core::ptr::null_mut())
     }
 }
+
+/// Room that a caller's buffer has.
+const PATH_MAX: usize = libc::PATH_MAX as usize;
 
 /// realpath(3), by the calls above: every component is looked at, links are followed, up to 40.
 fn real_path(path: *const c_char, to: *mut c_char) -> *mut c_char {
@@ -241,6 +235,11 @@ fn real_path(path: *const c_char, to: *mut c_char) -> *mut c_char {
     }
     rest.put(given);
     if let Err(errno) = walk(&mut done, &mut rest) {
+        // As glibc's: how far it came, for whoever gave a buffer.
+        let told = matches!(errno, libc::ENOENT | libc::EACCES);
+        if told && !to.is_null() && done.get().len() < PATH_MAX {
+            give(done.get(), to);
+        }
         return failed(errno);
     }
     if done.get().is_empty() {

@@ -17,6 +17,7 @@
 //! | `conformance` | other people's suites: pjdfstest, fsx |
 //! | `wrong` | wrong input and dead servers: a message, an errno, in time |
 //! | `recovery` | servers killed during work, networks that go away: it goes on, or is told |
+//! | `lane` | traced: local names do not stop, everything else does |
 //! | `untouched` | local work is the same, and costs no extra system call |
 //! | `removed` | open files and directories without a name |
 //! | `random` | random operations: the same results as a plain directory |
@@ -34,6 +35,7 @@ mod conformance;
 mod descriptors;
 mod doctor;
 mod entries;
+mod lane;
 mod languages;
 mod many;
 mod maps;
