@@ -5,6 +5,7 @@
 //! session directory is worked out at the first call that may be ours.
 #![expect(unsafe_code, reason = "values written once, read by all; the guest's strings")]
 
+use crate::memory::Mapped;
 use crate::{c, fds, init, memory, text::Text};
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
@@ -79,7 +80,7 @@ impl<T> Once<T> {
 }
 
 static TABLE: Once<Table<'static>> = Once::new();
-static SESSION: Once<([u8; MAX_SESSION], usize)> = Once::new();
+static SESSION: Once<&[u8]> = Once::new();
 /// Two-byte beginnings that no component of a mount's prefix has. None until the rules are known.
 static CLEAR: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 /// Relative names are judged like absolute ones (no rule maps to a local path).
@@ -106,13 +107,16 @@ fn has_mounts(fd: c_int) -> bool {
 /// is nothing to compile until a name looks like ours.
 pub(crate) fn start(environment: *const *const c_char) {
     if !init::read(environment) || init::inert() {
-        learn(BUILT_IN.iter().copied(), false, true);
+        const BITS: [u64; 16] = beginnings(BUILT_IN);
+        know(BITS, true);
         return;
     }
     let _ = TABLE.get_or(init::table);
     if let Some(table) = TABLE.get() {
         let relative = !table.has_local() && !table.full();
-        learn(table.rules().map(|rule| rule.prefix), table.full(), relative);
+        let mut bits = if table.full() { [u64::MAX; 16] } else { beginnings(&[]) };
+        table.rules().for_each(|rule| note(&mut bits, rule.prefix));
+        know(bits, relative);
         SHOWS.store(table.shows(), Ordering::Relaxed);
     }
 }
@@ -135,13 +139,13 @@ fn table() -> Option<&'static Table<'static>> {
 /// The namespace. `None` only before the environment is known.
 pub(crate) fn get() -> Option<Namespace<'static>> {
     let table = table()?;
-    let (bytes, len) = SESSION.get_or(|| {
+    let session = SESSION.get_or(|| {
         let errno = c::errno();
         let made = init::given_session().or_else(|| make_session(table));
         c::set_errno(errno);
         made
     })?;
-    Some(Namespace { table: *table, session: bytes.get(..*len)? })
+    Some(Namespace { table: *table, session })
 }
 
 /// Whether a rule leads this name elsewhere.
@@ -151,7 +155,7 @@ pub(crate) fn has_rule(name: &[u8]) -> bool {
 }
 
 /// `BASE/parrot.UID/HASH` in the first directory for temporary files that can be used.
-fn make_session(table: &Table<'_>) -> Option<([u8; MAX_SESSION], usize)> {
+fn make_session(table: &Table<'_>) -> Option<&'static [u8]> {
     let mut base = [0; 512];
     let len = init::base(&mut base)?;
     let mut out = [0; MAX_SESSION];
@@ -161,25 +165,47 @@ fn make_session(table: &Table<'_>) -> Option<([u8; MAX_SESSION], usize)> {
     let credentials = [entry(init::AUTH), entry(init::TICKETS)];
     let (base, uid) = (base.get(..len)?, u32::try_from(uid).ok()?);
     let len = session_dir(base, uid, table.bytes(), &credentials, &mut out);
-    Some((out, len))
+    let made = fresh(len)?;
+    made.copy_from_slice(out.get(..len)?);
+    Some(made)
 }
 
-/// Sets the bits of all that is not a beginning of a component.
-fn learn<'p>(prefixes: impl Iterator<Item = &'p [u8]>, full: bool, relative: bool) {
-    let mut bits = [if full { u64::MAX } else { 0 }; 16];
-    let components = prefixes.flat_map(|prefix| prefix.split(|&b| b == b'/'));
-    let special: [&[u8]; 4] = [b"proc", b"dev", b".", b".."];
-    for part in components.chain(special) {
-        let first = part.first().copied().unwrap_or(0);
-        let (word, bit) = hint(first, part.get(1).copied().unwrap_or(0));
-        if let Some(word) = bits.get_mut(word) {
-            *word |= bit;
-        }
-    }
+/// Keeps the bits of what may be a beginning of a component.
+fn know(bits: [u64; 16], relative: bool) {
     for (word, bits) in CLEAR.iter().zip(bits) {
         word.store(!bits, Ordering::Relaxed);
     }
     RELATIVE.store(relative, Ordering::Relaxed);
+}
+
+/// The bits of these prefixes, and of the components that always need a look.
+const fn beginnings(mut prefixes: &[&[u8]]) -> [u64; 16] {
+    let mut bits = [0; 16];
+    note(&mut bits, b"/proc/dev/./..");
+    while let [prefix, rest @ ..] = prefixes {
+        note(&mut bits, prefix);
+        prefixes = rest;
+    }
+    bits
+}
+
+/// Sets the bits of a prefix's components.
+#[expect(clippy::indexing_slicing, reason = "a hint's word is one of 16")]
+const fn note(bits: &mut [u64; 16], mut text: &[u8]) {
+    let mut begins = true;
+    loop {
+        if begins {
+            let (word, bit) = match text {
+                [] | [b'/', ..] => hint(0, 0),
+                [first] => hint(*first, 0),
+                [first, second, ..] => hint(*first, *second),
+            };
+            bits[word] |= bit;
+        }
+        let [first, rest @ ..] = text else { return };
+        begins = *first == b'/';
+        text = rest;
+    }
 }
 
 /// Where the bit of two bytes is. The end of a component counts as 0.
@@ -250,12 +276,14 @@ fn plain_relative(path: *const c_char) -> bool {
     !table.full() && !table.knows_component(first)
 }
 
-static RECENT: Recent = Recent::new();
+static RECENT: Mapped<Recent> = Mapped::new();
 
 /// Names may lead elsewhere from now on: the working directory has changed, a name was given to
 /// something else, or another process may do it.
 pub(crate) fn changed() {
-    RECENT.forget();
+    if let Some(recent) = RECENT.get() {
+        recent.forget();
+    }
 }
 
 /// Whether a plain name that the kernel did not find cannot lead to a mount either. Keeps errno.
@@ -272,7 +300,8 @@ pub(crate) fn certainly_missing(dirfd: c_int, path: *const c_char) -> bool {
     // What a descriptor's directory is, is not known.
     let known = absolute || dirfd == libc::AT_FDCWD;
     let at = known.then(|| Moment { now: c::clock(), base: 0 });
-    let missing = missing::certainly_missing(table, &RECENT, at, name, &mut |what, part| {
+    let Some(recent) = RECENT.get_or_map() else { return false };
+    let missing = missing::certainly_missing(table, recent, at, name, &mut |what, part| {
         let copy;
         let part = if part.len() == name.len() {
             path.expose_provenance()
