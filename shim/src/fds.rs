@@ -11,7 +11,7 @@
 //! kernel's in any case) and checked by name where a request would go to the session.
 
 use crate::memory::Mapped;
-use crate::namespace;
+use crate::{borrow, namespace};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use libc::c_int;
 use parrot_common::guest::FdClass;
@@ -96,10 +96,11 @@ pub(crate) fn known_plain(fd: c_int) -> bool {
 /// Notes that a new descriptor is not ours.
 #[inline(always)]
 pub(crate) fn set_plain(fd: c_int) {
+    let lent = borrow::is_lent();
     if let Some(class) = room(fd) {
-        class.store(PLAIN, Ordering::Relaxed);
+        class.store(if lent { UNKNOWN } else { PLAIN }, Ordering::Relaxed);
     }
-    if fd < 3 {
+    if fd < 3 && !lent {
         crate::hooks::follow(fd, false);
     }
 }
@@ -134,6 +135,11 @@ pub(crate) fn set(fd: c_int, class: FdClass) {
     }
     if byte != PLAIN {
         crate::agent::note_use();
+    }
+    if borrow::is_lent() {
+        return place.store(UNKNOWN, Ordering::Relaxed);
+    }
+    if byte != PLAIN {
         // Without memory for its number it stays unknown.
         let Some(number) = ID.get_or_map().and_then(|ids| ids.get(fd.cast_unsigned() as usize))
         else {
@@ -289,6 +295,9 @@ pub(crate) fn set_cwd(class: FdClass) {
     let (byte, id) = encode(class);
     if byte != PLAIN {
         crate::agent::note_use();
+    }
+    if borrow::is_lent() {
+        return CWD.store(UNKNOWN, Ordering::Relaxed);
     }
     CWD_ID.store(id, Ordering::Relaxed);
     CWD.store(byte, Ordering::Release);

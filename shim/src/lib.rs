@@ -36,6 +36,7 @@
 )]
 
 mod agent;
+mod borrow;
 mod c;
 mod debug;
 mod dispatch;

@@ -5,7 +5,7 @@
 //! was found good is remembered (programs use the same one again and again).
 #![expect(unsafe_code, reason = "memory that the guest named by address; raw system calls")]
 
-use crate::{fds, guard::Places};
+use crate::{borrow, fds, guard::Places};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use libc::c_int;
 use parrot_common::guest::{FdClass, Forget, Guest};
@@ -99,7 +99,8 @@ static UMASK: AtomicU32 = AtomicU32::new(u32::MAX);
 
 /// Notes the umask that the program has set.
 pub(crate) fn set_umask(mask: u32) {
-    UMASK.store(mask & 0o777, Ordering::Relaxed);
+    let mask = if borrow::is_lent() { u32::MAX } else { mask & 0o777 };
+    UMASK.store(mask, Ordering::Relaxed);
 }
 
 /// Reads memory that may not be there; the number of bytes read.
@@ -201,7 +202,14 @@ impl Guest for Own<'_> {
     }
 
     fn native(&mut self, nr: usize, args: [usize; 6]) -> isize {
-        raw_number(nr, args)
+        let result = raw_number(nr, args);
+        if nr == Sysno::mmap.id() as usize
+            && let Ok(mapped) = Errno::check(result)
+        {
+            // An exec's new arguments.
+            borrow::leaves(mapped, args[1]);
+        }
+        result
     }
 
     fn fd_class(&mut self, fd: i32) -> FdClass {

@@ -3,7 +3,7 @@
 
 use super::prelude::*;
 use crate::text::Text;
-use crate::{agent, debug, init};
+use crate::{agent, borrow, debug, init};
 use parrot_common::sys::{self, arg};
 
 /// Pointers and strings of a changed call, in memory of its own.
@@ -28,10 +28,7 @@ impl Launch {
         let count = |list: usize| init::each(core::ptr::with_exposed_provenance(list)).count();
         let pointers = count(argv).saturating_add(count(envp)).saturating_add(32);
         let len = pointers.saturating_mul(size_of::<usize>()).saturating_add(STRINGS);
-        let Some(at) = memory::map_zeroed(len) else {
-            return Self { args: [path, argv, envp], at: 0, len: 0, used: 0 };
-        };
-        let mut launch = Self { args: [path, argv, envp], at, len, used: 0 };
+        let mut launch = Self { args: [path, argv, envp], at: 0, len, used: 0 };
         let traced = launch.program();
         launch.environment(traced);
         if debug::on(debug::PROCESS) {
@@ -45,12 +42,20 @@ impl Launch {
     /// Gives the memory back.
     pub(super) fn done(self) {
         if self.at != 0 {
-            memory::unmap(self.at, self.len);
+            borrow::unmap_for_exec(self.at, self.len);
         }
     }
 
+    /// Where the next byte goes. Most programs need nothing put anywhere.
+    fn end(&mut self) -> Option<usize> {
+        if self.at == 0 {
+            self.at = borrow::map_for_exec(self.len)?;
+        }
+        Some(self.at.wrapping_add(self.used))
+    }
+
     fn put(&mut self, bytes: &[u8]) -> Option<usize> {
-        let at = self.at.wrapping_add(self.used);
+        let at = self.end()?;
         self.used = self.used.saturating_add(bytes.len());
         if self.used > self.len {
             return None;
@@ -63,7 +68,7 @@ impl Launch {
 
     /// A string with its zero byte.
     fn string(&mut self, parts: &[&[u8]]) -> Option<usize> {
-        let at = self.at.wrapping_add(self.used);
+        let at = self.end()?;
         for part in parts {
             self.put(part)?;
         }
@@ -72,9 +77,9 @@ impl Launch {
     }
 
     /// Starts a list of pointers.
-    fn list(&mut self) -> usize {
+    fn list(&mut self) -> Option<usize> {
         self.used = self.used.wrapping_add(7) & !7;
-        self.at.wrapping_add(self.used)
+        self.end()
     }
 
     fn pointer(&mut self, address: usize) -> Option<usize> {
@@ -118,7 +123,7 @@ impl Launch {
         if added.is_empty() && !(replaced && traced) {
             return;
         }
-        let list = self.list();
+        let Some(list) = self.list() else { return };
         for &entry in added {
             if self.pointer(entry).is_none() {
                 return;
@@ -186,7 +191,7 @@ impl Launch {
         let mut given = init::each(core::ptr::with_exposed_provenance(argv));
         let argv0 = given.next().map_or(path, at);
         let words = [c"--session".as_ptr(), c"--argv0".as_ptr(), c"--".as_ptr()].map(at);
-        let list = self.list();
+        let list = self.list()?;
         for word in [tracer, words[0], session, words[1], argv0, words[2], path] {
             self.pointer(word)?;
         }

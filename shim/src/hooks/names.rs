@@ -209,9 +209,7 @@ hook! {
 
 /// Whether libc's failure stands. Compilers ask for the real names of many files that are not there.
 fn is_missing(path: *const c_char) -> bool {
-    c::errno() != libc::ENOENT
-        || path.is_null()
-        || namespace::certainly_missing(AT_FDCWD, path)
+    c::errno() != libc::ENOENT || path.is_null() || namespace::certainly_missing(AT_FDCWD, path)
 }
 
 /// realpath(3), by the calls above: every component is looked at, links are followed, up to 40.
