@@ -33,7 +33,7 @@ pub(crate) fn is_lent() -> bool {
 /// Before a vfork: lends the memory, if that can be done.
 pub(crate) fn lend() -> bool {
     namespace::changed();
-    let can = init::inert() || (!agent::used() && !guard::connected() && alone());
+    let can = init::inert() || (!agent::used() && alone() && !guard::connected());
     if can {
         LENT.fetch_add(1, Ordering::Relaxed);
     }
