@@ -65,6 +65,19 @@ rules_library() {
   if [[ -n $newest && $(printf '%s\nGLIBC_2.34\n' "$newest" | sort -V | tail -1) != GLIBC_2.34 ]]; then
     echo "   libparrot.so needs a glibc newer than 2.34"; bad=1
   fi
+  # What every process pays for at its start (shim/layout.ld).
+  local segments data relocations
+  segments=$(readelf -lW "$library" | grep -c ' LOAD ')
+  data=$((0 + $(readelf -lW "$library" | awk '$1 == "LOAD" && / RW / { print $6 }')))
+  relocations=$(readelf -rW "$library" | grep -c ' R_')
+  echo "   at every start: $segments segments, $data bytes of variables, $relocations relocations"
+  if [[ $segments -gt 2 || $data -gt 4096 || $relocations -gt 80 ]]; then
+    echo "   libparrot.so shall be mapped by two calls, its variables shall be one page, and of"
+    echo "   relocations it may have 80: what is large belongs into memory::Mapped"; bad=1
+  fi
+  if readelf -lW "$library" | grep -E '^ +TLS '; then
+    echo "   libparrot.so has thread-local variables"; bad=1
+  fi
   return $bad
 }
 

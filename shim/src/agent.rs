@@ -29,6 +29,11 @@ pub(crate) fn note_use() {
     USED.store(true, Ordering::Relaxed);
 }
 
+/// Notes that it was another process which used the session.
+pub(crate) fn forget_use() {
+    USED.store(false, Ordering::Relaxed);
+}
+
 /// Whether this process has used the session.
 pub(crate) fn used() -> bool {
     USED.load(Ordering::Relaxed)

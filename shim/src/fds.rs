@@ -3,13 +3,15 @@
 //! One byte per descriptor number. It errs to "unknown": after a start or an exec, for a duplicate
 //! or a received descriptor, after a close. An unknown descriptor is looked at once, at its first
 //! use: `fstat` tells most apart from a shadow, the kernel's name for it the rest. A byte that says
-//! "plain" costs a call one load.
+//! "plain" costs a call one load. The first numbers have their bytes among the library's variables,
+//! the others in memory that is mapped when one of them is used.
 //!
 //! libc closes descriptors that we gave it without telling us (`fclose`). So a byte that says
 //! "shadow" is believed only where being wrong does no harm (data of a complete file is the
 //! kernel's in any case) and checked by name where a request would go to the session.
 
-use crate::namespace;
+use crate::memory::Mapped;
+use crate::{borrow, namespace};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use libc::c_int;
 use parrot_common::guest::FdClass;
@@ -28,19 +30,41 @@ const SERVED: u8 = 4;
 const SERVED_WRITABLE: u8 = 5;
 const DIR: u8 = 6;
 
-static CLASS: [AtomicU8; LEN] = [const { AtomicU8::new(UNKNOWN) }; LEN];
-static ID: [AtomicU64; LEN] = [const { AtomicU64::new(0) }; LEN];
+/// Numbers below are those that most programs live with.
+const LOW: usize = 128;
+
+static CLASS: [AtomicU8; LOW] = [const { AtomicU8::new(UNKNOWN) }; LOW];
+static HIGH: Mapped<[AtomicU8; LEN]> = Mapped::new();
+static ID: Mapped<[AtomicU64; LEN]> = Mapped::new();
 static CWD: AtomicU8 = AtomicU8::new(UNKNOWN);
 static CWD_ID: AtomicU64 = AtomicU64::new(0);
 /// Whether this process ever had a shadow that can write: without one nothing needs a flush.
 static WROTE: AtomicBool = AtomicBool::new(false);
 
+/// Where a number's byte is; `None` where it says "unknown" anyway.
+#[inline(always)]
+fn byte(fd: c_int) -> Option<&'static AtomicU8> {
+    let at = fd.cast_unsigned() as usize;
+    match CLASS.get(at) {
+        Some(byte) => Some(byte),
+        None => HIGH.get()?.get(at),
+    }
+}
+
+/// Where a number's byte shall be; `None` for those that are looked at each time.
+#[inline(always)]
+fn room(fd: c_int) -> Option<&'static AtomicU8> {
+    let at = fd.cast_unsigned() as usize;
+    match CLASS.get(at) {
+        Some(byte) => Some(byte),
+        None if at < LEN => HIGH.get_or_map()?.get(at),
+        None => None,
+    }
+}
+
 #[inline(always)]
 fn load(fd: c_int) -> u8 {
-    match CLASS.get(fd.cast_unsigned() as usize) {
-        Some(class) => class.load(Ordering::Relaxed),
-        None => UNKNOWN,
-    }
+    byte(fd).map_or(UNKNOWN, |byte| byte.load(Ordering::Relaxed))
 }
 
 /// Whether a descriptor is known not to be a shadow (looked at if it must be).
@@ -72,10 +96,11 @@ pub(crate) fn known_plain(fd: c_int) -> bool {
 /// Notes that a new descriptor is not ours.
 #[inline(always)]
 pub(crate) fn set_plain(fd: c_int) {
-    if let Some(class) = CLASS.get(fd.cast_unsigned() as usize) {
-        class.store(PLAIN, Ordering::Relaxed);
+    let lent = borrow::is_lent();
+    if let Some(class) = room(fd) {
+        class.store(if lent { UNKNOWN } else { PLAIN }, Ordering::Relaxed);
     }
-    if fd < 3 {
+    if fd < 3 && !lent {
         crate::hooks::follow(fd, false);
     }
 }
@@ -83,7 +108,7 @@ pub(crate) fn set_plain(fd: c_int) {
 /// Notes that nothing is known of a descriptor (it is being closed, or came from outside).
 #[inline(always)]
 pub(crate) fn forget(fd: c_int) {
-    if let Some(class) = CLASS.get(fd.cast_unsigned() as usize) {
+    if let Some(class) = byte(fd) {
         class.store(UNKNOWN, Ordering::Relaxed);
     }
 }
@@ -91,8 +116,10 @@ pub(crate) fn forget(fd: c_int) {
 /// Notes that nothing is known of the numbers in a range.
 pub(crate) fn forget_range(first: u32, last: u32) {
     let Ok(last) = usize::try_from(last) else { return };
-    let end = last.saturating_add(1).min(LEN);
-    for class in CLASS.get(first as usize..end).unwrap_or_default() {
+    let range = |len: usize| first as usize..last.saturating_add(1).min(len);
+    let low = CLASS.get(range(LOW)).unwrap_or_default();
+    let high = HIGH.get().and_then(|high| high.get(range(LEN))).unwrap_or_default();
+    for class in low.iter().chain(high) {
         if class.load(Ordering::Relaxed) != UNKNOWN {
             class.store(UNKNOWN, Ordering::Relaxed);
         }
@@ -101,8 +128,7 @@ pub(crate) fn forget_range(first: u32, last: u32) {
 
 /// Notes what a descriptor is.
 pub(crate) fn set(fd: c_int, class: FdClass) {
-    let at = fd.cast_unsigned() as usize;
-    let (Some(place), Some(number)) = (CLASS.get(at), ID.get(at)) else { return };
+    let Some(place) = room(fd) else { return };
     let (byte, id) = encode(class);
     if matches!(byte, COMPLETE_WRITABLE | SERVED_WRITABLE) {
         WROTE.store(true, Ordering::Relaxed);
@@ -110,9 +136,19 @@ pub(crate) fn set(fd: c_int, class: FdClass) {
     if byte != PLAIN {
         crate::agent::note_use();
     }
-    number.store(id, Ordering::Relaxed);
+    if borrow::is_lent() {
+        return place.store(UNKNOWN, Ordering::Relaxed);
+    }
+    if byte != PLAIN {
+        // Without memory for its number it stays unknown.
+        let Some(number) = ID.get_or_map().and_then(|ids| ids.get(fd.cast_unsigned() as usize))
+        else {
+            return;
+        };
+        number.store(id, Ordering::Relaxed);
+    }
     place.store(byte, Ordering::Release);
-    if at < 3 {
+    if fd < 3 {
         crate::hooks::follow(fd, matches!(byte, SERVED | SERVED_WRITABLE));
     }
 }
@@ -139,7 +175,8 @@ pub(crate) fn class(fd: c_int) -> FdClass {
         PLAIN => return FdClass::Plain,
         // Standard descriptors are replaced inside libc too (`daemon`): they are looked at.
         byte @ (SERVED | SERVED_WRITABLE) if fd > 2 => {
-            let id = ID.get(fd.cast_unsigned() as usize).map_or(0, |id| id.load(Ordering::Relaxed));
+            let id = ID.get().and_then(|ids| ids.get(fd.cast_unsigned() as usize));
+            let id = id.map_or(0, |id| id.load(Ordering::Relaxed));
             let writable = byte == SERVED_WRITABLE;
             return FdClass::Shadow { id, kind: Kind::Served, writable };
         }
@@ -264,6 +301,9 @@ pub(crate) fn set_cwd(class: FdClass) {
     if byte != PLAIN {
         crate::agent::note_use();
     }
+    if borrow::is_lent() {
+        return CWD.store(UNKNOWN, Ordering::Relaxed);
+    }
     CWD_ID.store(id, Ordering::Relaxed);
     CWD.store(byte, Ordering::Release);
 }
@@ -285,7 +325,8 @@ pub(crate) fn writable_shadows(mut each: impl FnMut(c_int, ShadowId)) {
     if !WROTE.load(Ordering::Relaxed) {
         return;
     }
-    for (fd, (class_now, _)) in CLASS.iter().zip(&ID).enumerate() {
+    let high = HIGH.get().map_or([].as_slice(), |high| high).get(LOW..).unwrap_or_default();
+    for (fd, class_now) in CLASS.iter().chain(high).enumerate() {
         if !matches!(class_now.load(Ordering::Relaxed), COMPLETE_WRITABLE | SERVED_WRITABLE) {
             continue;
         }

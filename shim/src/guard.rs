@@ -210,10 +210,9 @@ fn set_up() -> Option<usize> {
     Some(page)
 }
 
-/// In a forked child: closes the connections of the parent's slots.
-fn forked() {
+/// Calls `each` with these slots, if they have a client. For processes with one thread.
+fn each_made(mut made: u64, mut each: impl FnMut(&mut Slot)) {
     let at = SLOTS.load(Ordering::Acquire);
-    let mut made = MADE.swap(0, Ordering::Relaxed);
     while made != 0 {
         let index = made.trailing_zeros() as usize;
         made &= made.wrapping_sub(1);
@@ -221,9 +220,15 @@ fn forked() {
         let slot = core::ptr::with_exposed_provenance_mut::<Slot>(at.wrapping_add(offset));
         // SAFETY: a mapped slot, and this is the only thread.
         let slot = unsafe { &mut *slot };
-        if !slot.client_made {
-            continue;
+        if slot.client_made {
+            each(slot);
         }
+    }
+}
+
+/// In a forked child: closes the connections of the parent's slots.
+fn forked() {
+    each_made(MADE.swap(0, Ordering::Relaxed), |slot| {
         // SAFETY: it was made.
         let client = unsafe { slot.client.assume_init_mut() };
         if let Some(fd) = client.descriptor() {
@@ -234,11 +239,33 @@ fn forked() {
             }
         }
         slot.client_made = false;
-    }
+    });
+}
+
+/// Whether this process, which has one thread, has a connection.
+pub(crate) fn connected() -> bool {
+    let mut connected = false;
+    each_made(MADE.load(Ordering::Relaxed), |slot| {
+        // SAFETY: it was made.
+        let client = unsafe { slot.client.assume_init_ref() };
+        connected |= client.descriptor().is_some();
+    });
+    connected
+}
+
+/// After a vfork: the connections are those of the child, which had no others. Their descriptors were
+/// its own, what they mapped is here. Slots that it held stay held until they are needed ([`reclaim`]).
+pub(crate) fn disown() {
+    each_made(MADE.swap(0, Ordering::Relaxed), |slot| {
+        slot.client_made = false;
+        // SAFETY: it was made, and whoever used it is gone. It closes no other process's socket.
+        unsafe { slot.client.assume_init_drop() };
+    });
 }
 
 /// To be called in a child right after a fork that went through us.
 pub(crate) fn after_fork() {
+    crate::borrow::own();
     if OWNERS.load(Ordering::Acquire) != 0 {
         let _ = owners();
     }

@@ -132,11 +132,17 @@ pub(crate) fn each(environment: *const *const c_char) -> impl Iterator<Item = *c
     })
 }
 
-/// Whether an entry sets a variable.
+/// Whether an entry sets a variable. Byte by byte, no further than they agree: at the start of a
+/// process all its entries are asked for all our names.
 pub(crate) fn sets(entry: *const c_char, name: &[u8]) -> bool {
-    let first = c::peek(entry.cast::<u8>());
-    name.first() == Some(&first)
-        && c::bytes(entry).strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b'='))
+    let mut at = entry.cast::<u8>();
+    for &byte in name {
+        if c::peek(at) != byte {
+            return false;
+        }
+        at = at.wrapping_add(1);
+    }
+    c::peek(at) == b'='
 }
 
 /// Keeps the library's own variables, in memory that nobody else writes (programs that set their
@@ -258,11 +264,8 @@ fn compiled(file: Option<&[u8]>, rules: Option<&[u8]>) -> Option<Table<'static>>
 }
 
 /// The session directory that the environment names.
-pub(crate) fn given_session() -> Option<([u8; MAX_SESSION], usize)> {
-    let session = value(SESSION)?;
-    let mut out = [0; MAX_SESSION];
-    out.get_mut(..session.len())?.copy_from_slice(session);
-    Some((out, session.len()))
+pub(crate) fn given_session() -> Option<&'static [u8]> {
+    value(SESSION).filter(|session| session.len() <= MAX_SESSION)
 }
 
 /// The first directory for temporary files that can be used, by the name that the kernel gives it.

@@ -36,6 +36,16 @@ impl Real {
         if function.is_null() { self.find(name) } else { function }
     }
 
+    /// A variable of the program's or the C library's, or null.
+    pub(crate) fn variable(&self, name: &'static CStr) -> *mut c_void {
+        let mut known = self.0.load(Ordering::Relaxed);
+        if known.is_null() {
+            known = c::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
+            self.0.store(known, Ordering::Relaxed);
+        }
+        known
+    }
+
     /// Looks the symbol up. Names that libc keeps for old programs only (`__xstat`) have a version
     /// that must be named.
     #[cold]

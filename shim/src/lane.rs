@@ -7,7 +7,7 @@
 //! that was removed, in which nothing is found.
 #![expect(unsafe_code, reason = "a page of code, and the call into it")]
 
-use crate::{c, init, memory, namespace};
+use crate::{borrow, c, init, memory, namespace};
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicU8, Ordering};
 use libc::c_int;
@@ -20,8 +20,7 @@ use syscalls::Sysno;
 static STATE: AtomicU8 = AtomicU8::new(CLOSED);
 const CLOSED: u8 = 0;
 const OPEN: u8 = 1;
-/// As OPEN, but nothing that may wait is made from it: a thread was cancelled, and libc's own
-/// functions are where it ends.
+/// As OPEN, but files are opened by libc: a thread was cancelled, and that is where it ends.
 const CANCELS: u8 = 2;
 
 /// Whether there is a lane.
@@ -95,9 +94,7 @@ pub(crate) fn named(
     if !takes(nr) || !namespace::plain_for_lane(path) {
         return None;
     }
-    // Opening may wait (a pipe), and is a cancellation point.
-    let opens = nr == Sysno::openat.id() as usize;
-    if opens && STATE.load(Ordering::Relaxed) == CANCELS {
+    if nr == Sysno::openat.id() as usize && may_be_cancelled(dirfd, path) {
         return None;
     }
     let result = call(nr, args);
@@ -106,9 +103,31 @@ pub(crate) fn named(
         libc::ENOENT | libc::ENOTDIR | libc::ELOOP => {
             namespace::certainly_missing_by_lane(dirfd, path, errno).then_some(result)
         }
-        libc::EINTR if opens && STATE.load(Ordering::Relaxed) == CANCELS => None,
         _ => Some(result),
     }
+}
+
+/// Whether opening a name is where a thread may have to end: one that is cancelled already, or that
+/// would wait (a pipe, a device).
+fn may_be_cancelled(dirfd: c_int, path: *const c_char) -> bool {
+    if STATE.load(Ordering::Relaxed) == CANCELS {
+        return true;
+    }
+    if borrow::alone() {
+        return false;
+    }
+    match attributes(dirfd, path) {
+        Some(about) => !matches!(about.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR),
+        None => false,
+    }
+}
+
+/// What the kernel says of a name.
+fn attributes(dirfd: c_int, path: *const c_char) -> Option<libc::stat> {
+    let mut about = memory::zeroed_stat();
+    let to = core::ptr::from_mut(&mut about).expose_provenance();
+    let args = [arg(dirfd), path.expose_provenance(), to, 0, 0, 0];
+    (call(Sysno::newfstatat.id() as usize, args) == 0).then_some(about)
 }
 
 /// Puts the working directory's name into a buffer, if the kernel has the right one.
@@ -131,10 +150,7 @@ pub(crate) fn no_program(path: *const c_char) -> Option<isize> {
 
 /// Whether a directory that a name begins in still has a name itself: a remote one has none.
 pub(crate) fn is_a_place(dirfd: c_int) -> bool {
-    let mut about = memory::zeroed_stat();
-    let (name, to) = (c".".as_ptr().expose_provenance(), core::ptr::from_mut(&mut about));
-    let args = [arg(dirfd), name, to.expose_provenance(), 0, 0, 0];
-    call(Sysno::newfstatat.id() as usize, args) == 0 && about.st_nlink > 0
+    attributes(dirfd, c".".as_ptr()).is_some_and(|about| about.st_nlink > 0)
 }
 
 /// What the tracer says in the environment: the directory of its session, or just that it is there.

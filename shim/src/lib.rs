@@ -16,7 +16,9 @@
 //!   the design names), no exit (but for a mountlist that is wrong);
 //! - original functions or raw system calls only, never an interposed name;
 //! - the guest's errno, signal mask and descriptors stay as they are;
-//! - nothing is allocated; memory of a call comes from mapped slots (`guard`);
+//! - nothing is allocated; memory of a call comes from mapped slots (`guard`), and what is large is
+//!   mapped when it is used (`memory::Mapped`): every process pays for the variables at its start;
+//! - while a child of vfork has the memory nothing is noted in it (`borrow`);
 //! - a local name or descriptor takes no lock and makes no further system call.
 //!
 //! # Safety
@@ -36,6 +38,7 @@
 )]
 
 mod agent;
+mod borrow;
 mod c;
 mod debug;
 mod dispatch;

@@ -5,9 +5,11 @@
 //! was found good is remembered (programs use the same one again and again).
 #![expect(unsafe_code, reason = "memory that the guest named by address; raw system calls")]
 
-use crate::{fds, guard::Places};
+use crate::{borrow, fds, guard::Places};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use libc::c_int;
 use parrot_common::guest::{FdClass, Forget, Guest};
+use parrot_common::resolve::missing::Recent;
 use parrot_common::shadow::{Kind, ShadowId};
 use parrot_common::sys::{self, arg};
 use parrot_common::{Errno, Opened};
@@ -44,12 +46,61 @@ pub(crate) fn unmap(at: usize, len: usize) {
     let _ = raw(Sysno::munmap, [at, len, 0, 0, 0, 0]);
 }
 
+/// A large value that is mapped at its first use. The library's variables are one page, which every
+/// process pays for at its start; what is large is paid for by those that use it.
+#[derive(Debug)]
+pub(crate) struct Mapped<T>(AtomicPtr<T>);
+
+/// A value that everybody may share and that fresh memory is.
+///
+/// # Safety
+/// Zero bytes are a value of the type.
+pub(crate) unsafe trait Zeroed: Sync {}
+
+// SAFETY: zeros are numbers.
+unsafe impl<const N: usize> Zeroed for [AtomicU8; N] {}
+// SAFETY: zeros are numbers.
+unsafe impl<const N: usize> Zeroed for [AtomicU64; N] {}
+// SAFETY: it is made of numbers, and promises that zeros are an empty one.
+unsafe impl Zeroed for Recent {}
+
+impl<T: Zeroed> Mapped<T> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(core::ptr::null_mut()))
+    }
+
+    /// The value, if it was used before.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<&'static T> {
+        // SAFETY: null, or a mapping of zeros that stays.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The value; `None` when there is no memory for it.
+    #[inline]
+    pub(crate) fn get_or_map(&self) -> Option<&'static T> {
+        self.get().or_else(|| self.map())
+    }
+
+    #[cold]
+    fn map(&self) -> Option<&'static T> {
+        let fresh = map_zeroed(size_of::<T>())?;
+        let at = core::ptr::with_exposed_provenance_mut(fresh);
+        let (none, order) = (core::ptr::null_mut(), Ordering::AcqRel);
+        if self.0.compare_exchange(none, at, order, Ordering::Acquire).is_err() {
+            unmap(fresh, size_of::<T>());
+        }
+        self.get()
+    }
+}
+
 /// The umask, or more than `u32::MAX >> 1` when it must be asked for.
-static UMASK: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(u32::MAX);
+static UMASK: AtomicU32 = AtomicU32::new(u32::MAX);
 
 /// Notes the umask that the program has set.
 pub(crate) fn set_umask(mask: u32) {
-    UMASK.store(mask & 0o777, core::sync::atomic::Ordering::Relaxed);
+    let mask = if borrow::is_lent() { u32::MAX } else { mask & 0o777 };
+    UMASK.store(mask, Ordering::Relaxed);
 }
 
 /// Reads memory that may not be there; the number of bytes read.
@@ -151,7 +202,14 @@ impl Guest for Own<'_> {
     }
 
     fn native(&mut self, nr: usize, args: [usize; 6]) -> isize {
-        raw_number(nr, args)
+        let result = raw_number(nr, args);
+        if nr == Sysno::mmap.id() as usize
+            && let Ok(mapped) = Errno::check(result)
+        {
+            // An exec's new arguments.
+            borrow::leaves(mapped, args[1]);
+        }
+        result
     }
 
     fn fd_class(&mut self, fd: i32) -> FdClass {
@@ -207,7 +265,7 @@ impl Guest for Own<'_> {
     }
 
     fn umask(&mut self) -> u32 {
-        let known = UMASK.load(core::sync::atomic::Ordering::Relaxed);
+        let known = UMASK.load(Ordering::Relaxed);
         if known <= 0o777 {
             return known;
         }

@@ -5,6 +5,7 @@
 //! session directory is worked out at the first call that may be ours.
 #![expect(unsafe_code, reason = "values written once, read by all; the guest's strings")]
 
+use crate::memory::Mapped;
 use crate::{c, fds, init, memory, text::Text};
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
@@ -82,7 +83,7 @@ impl<T> Once<T> {
 static TABLE: Once<Table<'static>> = Once::new();
 /// The tracer's rules, for the lane.
 static TRACED: Once<Table<'static>> = Once::new();
-static SESSION: Once<([u8; MAX_SESSION], usize)> = Once::new();
+static SESSION: Once<&[u8]> = Once::new();
 /// Two-byte beginnings that no component of a mount's prefix has. None until the rules are known.
 static CLEAR: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 /// Relative names are judged like absolute ones (no rule maps to a local path).
@@ -114,13 +115,12 @@ pub(crate) fn start(environment: *const *const c_char) {
         return;
     }
     if !named {
-        learn(BUILT_IN.iter().copied(), false, true);
+        know(BUILT_IN_BITS, true);
         return;
     }
     let _ = TABLE.get_or(init::table);
     if let Some(table) = TABLE.get() {
-        let relative = !table.has_local() && !table.full();
-        learn(table.rules().map(|rule| rule.prefix), table.full(), relative);
+        know_rules(table);
         SHOWS.store(table.shows(), Ordering::Relaxed);
     }
 }
@@ -129,13 +129,13 @@ pub(crate) fn start(environment: *const *const c_char) {
 /// a name of this machine means.
 fn start_traced() {
     let Some(session) = crate::lane::rules() else {
-        learn(BUILT_IN.iter().copied(), false, true);
+        know(BUILT_IN_BITS, true);
         crate::lane::start();
         return;
     };
     let rules = TRACED.get_or(|| init::rules_of(session));
     if let Some(table) = rules.filter(|table| !table.full()) {
-        learn(table.rules().map(|rule| rule.prefix), false, !table.has_local());
+        know_rules(table);
         crate::lane::start();
     }
 }
@@ -158,13 +158,13 @@ fn table() -> Option<&'static Table<'static>> {
 /// The namespace. `None` only before the environment is known.
 pub(crate) fn get() -> Option<Namespace<'static>> {
     let table = table()?;
-    let (bytes, len) = SESSION.get_or(|| {
+    let session = SESSION.get_or(|| {
         let errno = c::errno();
         let made = init::given_session().or_else(|| make_session(table));
         c::set_errno(errno);
         made
     })?;
-    Some(Namespace { table: *table, session: bytes.get(..*len)? })
+    Some(Namespace { table: *table, session })
 }
 
 /// Whether a rule leads this name elsewhere.
@@ -174,7 +174,7 @@ pub(crate) fn has_rule(name: &[u8]) -> bool {
 }
 
 /// `BASE/parrot.UID/HASH` in the first directory for temporary files that can be used.
-fn make_session(table: &Table<'_>) -> Option<([u8; MAX_SESSION], usize)> {
+fn make_session(table: &Table<'_>) -> Option<&'static [u8]> {
     let mut base = [0; 512];
     let len = init::base(&mut base)?;
     let mut out = [0; MAX_SESSION];
@@ -184,25 +184,57 @@ fn make_session(table: &Table<'_>) -> Option<([u8; MAX_SESSION], usize)> {
     let credentials = [entry(init::AUTH), entry(init::TICKETS)];
     let (base, uid) = (base.get(..len)?, u32::try_from(uid).ok()?);
     let len = session_dir(base, uid, table.bytes(), &credentials, &mut out);
-    Some((out, len))
+    let made = fresh(len)?;
+    made.copy_from_slice(out.get(..len)?);
+    Some(made)
 }
 
-/// Sets the bits of all that is not a beginning of a component.
-fn learn<'p>(prefixes: impl Iterator<Item = &'p [u8]>, full: bool, relative: bool) {
-    let mut bits = [if full { u64::MAX } else { 0 }; 16];
-    let components = prefixes.flat_map(|prefix| prefix.split(|&b| b == b'/'));
-    let special: [&[u8]; 4] = [b"proc", b"dev", b".", b".."];
-    for part in components.chain(special) {
-        let first = part.first().copied().unwrap_or(0);
-        let (word, bit) = hint(first, part.get(1).copied().unwrap_or(0));
-        if let Some(word) = bits.get_mut(word) {
-            *word |= bit;
-        }
-    }
+/// Keeps what the rules say of beginnings and of relative names.
+fn know_rules(table: &Table<'_>) {
+    let mut bits = if table.full() { [u64::MAX; 16] } else { beginnings(&[]) };
+    table.rules().for_each(|rule| note(&mut bits, rule.prefix));
+    know(bits, !table.has_local() && !table.full());
+}
+
+/// The bits of the rules that are there without a mountlist.
+const BUILT_IN_BITS: [u64; 16] = beginnings(BUILT_IN);
+
+/// Keeps the bits of what may be a beginning of a component.
+fn know(bits: [u64; 16], relative: bool) {
     for (word, bits) in CLEAR.iter().zip(bits) {
         word.store(!bits, Ordering::Relaxed);
     }
     RELATIVE.store(relative, Ordering::Relaxed);
+}
+
+/// The bits of these prefixes, and of the components that always need a look.
+const fn beginnings(mut prefixes: &[&[u8]]) -> [u64; 16] {
+    let mut bits = [0; 16];
+    note(&mut bits, b"/proc/dev/./..");
+    while let [prefix, rest @ ..] = prefixes {
+        note(&mut bits, prefix);
+        prefixes = rest;
+    }
+    bits
+}
+
+/// Sets the bits of a prefix's components.
+#[expect(clippy::indexing_slicing, reason = "a hint's word is one of 16")]
+const fn note(bits: &mut [u64; 16], mut text: &[u8]) {
+    let mut begins = true;
+    loop {
+        if begins {
+            let (word, bit) = match text {
+                [] | [b'/', ..] => hint(0, 0),
+                [first] => hint(*first, 0),
+                [first, second, ..] => hint(*first, *second),
+            };
+            bits[word] |= bit;
+        }
+        let [first, rest @ ..] = text else { return };
+        begins = *first == b'/';
+        text = rest;
+    }
 }
 
 /// Where the bit of two bytes is. The end of a component counts as 0.
@@ -296,12 +328,14 @@ fn plain_relative(path: *const c_char) -> bool {
     !table.full() && !table.knows_component(first)
 }
 
-static RECENT: Recent = Recent::new();
+static RECENT: Mapped<Recent> = Mapped::new();
 
 /// Names may lead elsewhere from now on: the working directory has changed, a name was given to
 /// something else, or another process may do it.
 pub(crate) fn changed() {
-    RECENT.forget();
+    if let Some(recent) = RECENT.get() {
+        recent.forget();
+    }
 }
 
 /// Whether a plain name that the kernel did not find cannot lead to a mount either. Keeps errno.
@@ -344,7 +378,8 @@ fn is_missing(
     // What a descriptor's directory is, is not known.
     let known = name.first() == Some(&b'/') || dirfd == libc::AT_FDCWD;
     let at = known.then(|| Moment { now: c::clock(), base: 0 });
-    missing::certainly_missing(table, &RECENT, at, name, &mut |what, part| {
+    let Some(recent) = RECENT.get_or_map() else { return false };
+    missing::certainly_missing(table, recent, at, name, &mut |what, part| {
         let copy;
         let part = if part.len() == name.len() {
             path.expose_provenance()

@@ -5,8 +5,7 @@
 //!
 //! ```text
 //! foreign architecture, x32      stop (answered ENOSYS, reported)
-//! Always, unknown number         stop
-//! Path                           stop, unless made from the lane (see `parrot_common::lane`)
+//! Path, Always, unknown number   stop, unless made from the lane (see `parrot_common::lane`)
 //! Refuse                         errno
 //! Fd, Pass, harmless calls       go
 //! what the tracer itself needs   stop (see `own_action`)
@@ -143,6 +142,7 @@ pub(crate) fn base(table: &[Row], more: More) -> Vec<Insn> {
             _ if more.lane && lane::takes(row.nr) => Action::StopOffLane,
             _ => Action::Stop,
         },
+        Policy::Always if more.lane && lane::takes(row.nr) => Action::StopOffLane,
         Policy::Always => Action::Stop,
         Policy::Fd(..) if more.descriptors => Action::Stop,
         Policy::Refuse(_) if more.refused => Action::Stop,

@@ -37,7 +37,7 @@ const SLOTS: usize = 256;
 /// What was found about local names in the last 17 to 34 ms.
 ///
 /// A name that another process replaces by a link into a mount is noticed after that time; what
-/// this guest does itself, at once ([`Recent::forget`]).
+/// this guest does itself, at once ([`Recent::forget`]). Zero bytes are an empty one.
 #[derive(Debug)]
 pub struct Recent {
     /// Hash, answer, tick; 0 = nothing.
@@ -154,8 +154,11 @@ pub fn certainly_missing(
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EINVAL) => {}
         _ => return false,
     }
-    if parent.len() < nearest.len() {
-        at.inspect(|&at| recent.put(at, nearest, false));
+    // Of the directories that are not there; of the name itself another process may say more soon.
+    let mut missing = nearest;
+    while missing.len() > parent.len() {
+        at.inspect(|&at| recent.put(at, missing, false));
+        (missing, _) = split(missing);
     }
     true
 }
@@ -260,6 +263,7 @@ mod tests {
         assert_eq!(looks("/usr/b", AT), 1);
         assert_eq!(looks("/usr/c/d/x", AT), 3 - 1 + 1);
         assert_eq!(looks("/usr/c/d/y", AT), 0);
+        assert_eq!(looks("/usr/c/z/y", AT), 1);
         let next = Moment { now: AT.now + TICK, ..AT };
         assert_eq!(looks("/usr/c/d/y", next), 0);
         let later = Moment { now: AT.now + 2 * TICK, ..AT };

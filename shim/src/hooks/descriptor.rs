@@ -10,7 +10,7 @@ const LATER: c_uint = 4;
 hook! {
     /// close(2)
     fn [close](fd: c_int) -> c_int {
-        if fds::known_plain(fd) {
+        if fds::plain(fd) {
             // Before the call: after it the number may be another thread's.
             fds::forget(fd);
             return real(fd);
@@ -37,20 +37,20 @@ hook! {
     }
     /// dup(2)
     fn [dup](fd: c_int) -> c_int {
-        if fds::known_plain(fd) { plain(real(fd)) } else {
+        if fds::plain(fd) { plain(real(fd)) } else {
             slow(Sysno::dup, [int(fd), 0, 0, 0, 0, 0], || real(fd))
         }
     }
     /// dup2(2)
     fn [dup2](old: c_int, new: c_int) -> c_int {
-        if fds::known_plain(old) && fds::known_plain(new) { plain(real(old, new)) } else {
+        if fds::plain(old) && fds::plain(new) { plain(real(old, new)) } else {
             before(old, new);
             slow(Sysno::dup2, [int(old), int(new), 0, 0, 0, 0], || real(old, new))
         }
     }
     /// dup3(2)
     fn [dup3](old: c_int, new: c_int, flags: c_int) -> c_int {
-        if fds::known_plain(old) && fds::known_plain(new) { plain(real(old, new, flags)) } else {
+        if fds::plain(old) && fds::plain(new) { plain(real(old, new, flags)) } else {
             before(old, new);
             slow(Sysno::dup3, [int(old), int(new), int(flags), 0, 0, 0], || real(old, new, flags))
         }

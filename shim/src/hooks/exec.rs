@@ -6,6 +6,7 @@
 
 use super::launch::{Launch, search};
 use super::prelude::*;
+use crate::borrow;
 use parrot_common::Errno;
 use parrot_common::handler::{Cx, handle};
 use parrot_common::resolve::Lookup;
@@ -57,10 +58,21 @@ pub(super) fn execute(nr: usize, args: [usize; 6]) -> isize {
     let plain = by_path && namespace::plain_name(AT_FDCWD, path);
     let mut result = if plain { launch(nr, args) } else { ruled(nr, args, Lookup::Quick) };
     let missing = [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP].map(Errno::raw);
-    if plain && missing.contains(&result) && !crate::init::inert() {
+    // What is missing may be a script's interpreter, too. Under a tracer the answer is its own.
+    if plain
+        && missing.contains(&result)
+        && !crate::init::inert()
+        && (super::stat::stat_is_there(path) || !is_missing(path, result))
+    {
         result = ruled(nr, args, Lookup::Full);
     }
     result
+}
+
+/// Whether the kernel's answer stands: programs are looked for along `PATH`.
+fn is_missing(path: *const c_char, result: isize) -> bool {
+    let _ = c_int::from_raw(result);
+    namespace::certainly_missing(AT_FDCWD, path)
 }
 
 /// Asks the handler and makes the call as it says.
@@ -153,7 +165,7 @@ fn or_script(path: *const c_char, argv: Vector, envp: Vector) -> c_int {
     let arguments = crate::init::each(argv);
     let count = crate::init::each(argv).count().saturating_add(3);
     let len = count.saturating_mul(size_of::<usize>());
-    let Some(list) = memory::map_zeroed(len) else { return result };
+    let Some(list) = borrow::map_for_exec(len) else { return result };
     let shell = c"/bin/sh".as_ptr();
     let mut to = core::ptr::with_exposed_provenance_mut::<*const c_char>(list);
     for word in [shell, path].into_iter().chain(arguments.skip(1)) {
@@ -161,7 +173,7 @@ fn or_script(path: *const c_char, argv: Vector, envp: Vector) -> c_int {
         to = to.wrapping_add(1);
     }
     let result = run(shell, core::ptr::with_exposed_provenance(list), envp);
-    memory::unmap(list, len);
+    borrow::unmap_for_exec(list, len);
     result
 }
 

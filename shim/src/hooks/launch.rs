@@ -3,7 +3,8 @@
 
 use super::prelude::*;
 use crate::text::Text;
-use crate::{agent, debug, init};
+use crate::{agent, borrow, debug, init};
+use parrot_common::Errno;
 use parrot_common::sys::{self, arg};
 
 /// Pointers and strings of a changed call, in memory of its own.
@@ -11,9 +12,22 @@ use parrot_common::sys::{self, arg};
 pub(super) struct Launch {
     /// Path, arguments, environment: as for execve(2).
     pub(super) args: [usize; 3],
+    /// There is no such program on this machine.
+    pub(super) missing: bool,
     at: usize,
     len: usize,
     used: usize,
+}
+
+/// What the loader would do with a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Preload us, or fail.
+    Usual,
+    /// Not preload us: there is no loader, or it runs with rights that the caller has not.
+    Alone,
+    /// There is no such file.
+    Missing,
 }
 
 /// Room for the strings that are added.
@@ -23,15 +37,12 @@ impl Launch {
     /// Prepares a call. Where there is no memory, the call is left as it is.
     pub(super) fn new(path: usize, argv: usize, envp: usize) -> Self {
         if init::inert() {
-            return Self { args: [path, argv, envp], at: 0, len: 0, used: 0 };
+            return Self { args: [path, argv, envp], missing: false, at: 0, len: 0, used: 0 };
         }
         let count = |list: usize| init::each(core::ptr::with_exposed_provenance(list)).count();
         let pointers = count(argv).saturating_add(count(envp)).saturating_add(32);
         let len = pointers.saturating_mul(size_of::<usize>()).saturating_add(STRINGS);
-        let Some(at) = memory::map_zeroed(len) else {
-            return Self { args: [path, argv, envp], at: 0, len: 0, used: 0 };
-        };
-        let mut launch = Self { args: [path, argv, envp], at, len, used: 0 };
+        let mut launch = Self { args: [path, argv, envp], missing: false, at: 0, len, used: 0 };
         let traced = launch.program();
         launch.environment(traced);
         if debug::on(debug::PROCESS) {
@@ -43,14 +54,22 @@ impl Launch {
     }
 
     /// Gives the memory back.
-    pub(super) fn done(self) {
+    pub(super) fn done(&self) {
         if self.at != 0 {
-            memory::unmap(self.at, self.len);
+            borrow::unmap_for_exec(self.at, self.len);
         }
     }
 
+    /// Where the next byte goes. Most programs need nothing put anywhere.
+    fn end(&mut self) -> Option<usize> {
+        if self.at == 0 {
+            self.at = borrow::map_for_exec(self.len)?;
+        }
+        Some(self.at.wrapping_add(self.used))
+    }
+
     fn put(&mut self, bytes: &[u8]) -> Option<usize> {
-        let at = self.at.wrapping_add(self.used);
+        let at = self.end()?;
         self.used = self.used.saturating_add(bytes.len());
         if self.used > self.len {
             return None;
@@ -63,7 +82,7 @@ impl Launch {
 
     /// A string with its zero byte.
     fn string(&mut self, parts: &[&[u8]]) -> Option<usize> {
-        let at = self.at.wrapping_add(self.used);
+        let at = self.end()?;
         for part in parts {
             self.put(part)?;
         }
@@ -72,9 +91,9 @@ impl Launch {
     }
 
     /// Starts a list of pointers.
-    fn list(&mut self) -> usize {
+    fn list(&mut self) -> Option<usize> {
         self.used = self.used.wrapping_add(7) & !7;
-        self.at.wrapping_add(self.used)
+        self.end()
     }
 
     fn pointer(&mut self, address: usize) -> Option<usize> {
@@ -118,7 +137,7 @@ impl Launch {
         if added.is_empty() && !(replaced && traced) {
             return;
         }
-        let list = self.list();
+        let Some(list) = self.list() else { return };
         for &entry in added {
             if self.pointer(entry).is_none() {
                 return;
@@ -165,7 +184,9 @@ impl Launch {
     fn program(&mut self) -> bool {
         let [path, argv, _] = self.args;
         let name = c::bytes(core::ptr::with_exposed_provenance(path));
-        if !cannot_preload(name, true) {
+        let kind = kind_of(name, true);
+        self.missing = kind == Kind::Missing;
+        if kind != Kind::Alone {
             return false;
         }
         let Some(tracer) = agent::beside(b"parrot-trace") else { return false };
@@ -186,7 +207,7 @@ impl Launch {
         let mut given = init::each(core::ptr::with_exposed_provenance(argv));
         let argv0 = given.next().map_or(path, at);
         let words = [c"--session".as_ptr(), c"--argv0".as_ptr(), c"--".as_ptr()].map(at);
-        let list = self.list();
+        let list = self.list()?;
         for word in [tracer, words[0], session, words[1], argv0, words[2], path] {
             self.pointer(word)?;
         }
@@ -235,18 +256,19 @@ fn needs_session(environment: *const *const c_char) -> bool {
     })
 }
 
-/// Whether the loader will not preload us into a program: it has no loader, or runs with rights
-/// that the caller has not.
-fn cannot_preload(name: &[u8], scripts: bool) -> bool {
+/// Looks at a program, or at the interpreter of a script.
+fn kind_of(name: &[u8], scripts: bool) -> Kind {
     let path = namespace::terminated(&[name]);
-    let Ok(fd) = sys::openat(AT_FDCWD, path.get(), libc::O_RDONLY | libc::O_CLOEXEC, 0) else {
-        return false;
+    let fd = match sys::openat(AT_FDCWD, path.get(), libc::O_RDONLY | libc::O_CLOEXEC, 0) {
+        Ok(fd) => fd,
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Kind::Missing,
+        Err(_) => return Kind::Usual,
     };
     let mut head = [0_u8; 1024];
     let read = memory::raw(Sysno::pread64, [arg(fd), at(head.as_mut_ptr()), head.len(), 0, 0, 0]);
     let stat = fds::stat(fd);
     let head = head.get(..read.unwrap_or(0)).unwrap_or_default();
-    let answer = match stat {
+    let alone = match stat {
         Some(stat) if head.starts_with(b"\x7fELF") => privileged(&stat) || has_no_loader(fd, head),
         _ => false,
     };
@@ -254,9 +276,12 @@ fn cannot_preload(name: &[u8], scripts: bool) -> bool {
     if scripts && let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|&b| b == b'\n').next().unwrap_or_default();
         let mut words = line.split(|&b| b == b' ' || b == b'\t').filter(|word| !word.is_empty());
-        return words.next().is_some_and(|interpreter| cannot_preload(interpreter, false));
+        return match words.next().map(|interpreter| kind_of(interpreter, false)) {
+            Some(Kind::Alone) => Kind::Alone,
+            _ => Kind::Usual,
+        };
     }
-    answer
+    if alone { Kind::Alone } else { Kind::Usual }
 }
 
 fn privileged(stat: &libc::stat) -> bool {

@@ -185,7 +185,7 @@ hook! {
     fn [realpath](path: *const c_char, to: *mut c_char) -> *mut c_char {
         if !lane::open() && namespace::plain_name(AT_FDCWD, path) {
             let result = real(path, to);
-            if !result.is_null() || c::errno() != libc::ENOENT {
+            if !result.is_null() || is_missing(path) {
                 return result;
             }
         }
@@ -195,7 +195,7 @@ hook! {
     fn [__realpath_chk](path: *const c_char, to: *mut c_char, room: usize) -> *mut c_char {
         if (!lane::open() || room < PATH_MAX) && namespace::plain_name(AT_FDCWD, path) {
             let result = real(path, to, room);
-            if !result.is_null() || c::errno() != libc::ENOENT {
+            if !result.is_null() || is_missing(path) {
                 return result;
             }
         }
@@ -209,6 +209,11 @@ hook! {
 
 /// Room that a caller's buffer has.
 const PATH_MAX: usize = libc::PATH_MAX as usize;
+
+/// Whether libc's failure stands. Compilers ask for the real names of many files that are not there.
+fn is_missing(path: *const c_char) -> bool {
+    c::errno() != libc::ENOENT || path.is_null() || namespace::certainly_missing(AT_FDCWD, path)
+}
 
 /// realpath(3), by the calls above: every component is looked at, links are followed, up to 40.
 fn real_path(path: *const c_char, to: *mut c_char) -> *mut c_char {

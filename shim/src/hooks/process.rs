@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "exported symbols")]
 
 use super::prelude::*;
-use crate::guard;
+use crate::{borrow, guard};
 use core::sync::atomic::{AtomicBool, Ordering};
 use parrot_common::syscall::{Policy, TABLE};
 
@@ -16,10 +16,6 @@ hook! {
             guard::after_fork();
         }
         child
-    }
-    /// vfork(2) is fork(2): a child that shares our memory would change it under its parent.
-    fn [vfork]() -> c_int {
-        fork()
     }
     /// system(3): libc's own; what it runs may change what names mean.
     fn [system](command: *const c_char) -> c_int {
@@ -90,6 +86,48 @@ hook! {
         }
         by_number(number, [a, b, c, d, e, f], || real(nr, a, b, c, d, e, f))
     }
+}
+
+/// vfork(2): see [`crate::borrow`]. The return address is in a register while the child has the stack.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+pub(crate) extern "C" fn vfork() -> c_int {
+    core::arch::naked_asm!(
+        "sub rsp, 8",
+        "call {lend}",
+        "add rsp, 8",
+        "test al, al",
+        "jz {fork}",
+        "pop rdi",
+        "mov eax, {number}",
+        "syscall",
+        "push rdi",
+        "test rax, rax",
+        "jz 2f",
+        "mov rdi, rax",
+        "sub rsp, 8",
+        "call {returned}",
+        "add rsp, 8",
+        "2:",
+        "ret",
+        lend = sym lend,
+        fork = sym fork,
+        number = const libc::SYS_vfork,
+        returned = sym borrow::returned,
+    )
+}
+
+#[cfg(target_arch = "x86_64")]
+extern "C" fn lend() -> bool {
+    borrow::lend()
+}
+
+/// vfork(2) is fork(2) here.
+#[cfg(not(target_arch = "x86_64"))]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn vfork() -> c_int {
+    fork()
 }
 
 /// Looks up what forked children call, while no other thread can hold the loader's lock.

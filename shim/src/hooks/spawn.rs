@@ -108,7 +108,6 @@ fn each(actions: *const Actions) -> impl Iterator<Item = Action> {
 fn all_plain(path: *const c_char, actions: *const Actions) -> bool {
     fds::cwd_plain()
         && namespace::plain_name(AT_FDCWD, path)
-        && super::stat::stat_is_there(path)
         && each(actions).all(|action| match action.kind {
             OPEN => {
                 namespace::plain_name(AT_FDCWD, core::ptr::with_exposed_provenance(action.path))
@@ -131,15 +130,20 @@ fn spawn(
     let errno = c::errno();
     namespace::changed();
     let envp = if envp.is_null() { c::environment() } else { envp };
-    let result = if all_plain(path, actions) {
-        let prepared = Launch::new(at(path), at(argv), at(envp));
-        let [path, argv, envp] = prepared.args;
-        let pointer = |address| core::ptr::with_exposed_provenance(address);
-        let result = real(core::ptr::with_exposed_provenance(path), pointer(argv), pointer(envp));
-        prepared.done();
-        result
-    } else {
-        forked(path, actions, attr, argv, envp, pid)
+    let prepared = all_plain(path, actions).then(|| Launch::new(at(path), at(argv), at(envp)));
+    let result = match prepared {
+        Some(prepared) if !prepared.missing => {
+            let [path, argv, envp] = prepared.args;
+            let pointer = |address| core::ptr::with_exposed_provenance(address);
+            let path = core::ptr::with_exposed_provenance(path);
+            let result = real(path, pointer(argv), pointer(envp));
+            prepared.done();
+            result
+        }
+        missing => {
+            missing.inspect(Launch::done);
+            forked(path, actions, attr, argv, envp, pid)
+        }
     };
     c::set_errno(errno);
     result

@@ -224,7 +224,10 @@ pub(super) fn standard_input() -> Option<*mut FILE> {
 /// Before a served file becomes a standard descriptor: what the stream holds belongs to the file
 /// before.
 pub(super) fn before_replacing(fd: c_int) {
-    if let (0..=2, Some(variable)) = (fd, variable(fd)) {
+    // What a child of vfork has in its streams is its parent's.
+    if !crate::borrow::is_lent()
+        && let (0..=2, Some(variable)) = (fd, variable(fd))
+    {
         c::fflush(c::peek(variable));
     }
 }

@@ -77,7 +77,7 @@ fn realpath_is_libcs() {
              {program} paths / // /usr/ /usr/. /usr/.. /usr/missing /usr/missing/x /bin/sh /bin/sh/ \
                /bin/sh/. /bin/sh/.. /bin/sh/x . .. l/w l/w/.. l//w/ l/f l/f/ l/f/.. loop loop/x dang \
                dang/ lf lf/ '' long long/f $(printf '%300s' | tr ' ' a) \
-               /usr/$(printf '%3000s' | sed 's|  |/b|g') ./l ../$(basename $L)/q | sed \"s|$L|L|g\""
+               /usr/$(printf '%3000s' | sed 's|  |/b|g') ./l ../$(basename $L)/q | sed \"s|$(dirname $L)|L|g\""
         ));
         let out = run.code(0).out();
         session.finish();

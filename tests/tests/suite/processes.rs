@@ -39,6 +39,18 @@ fn beginnings_of_a_static_child() {
     g.finish();
 }
 
+// Children that borrow their parent's memory: what they do is not seen in it.
+case!(borrowed, ours, |g| {
+    g.setup(TREE);
+    g.setup("echo local > $L/local; cp /bin/true $R/true");
+    let program = guest("borrow", Link::Dynamic).display().to_string();
+    let steps = r#"$P descriptor $R/f $L/local; $P descriptor $L/local $R/f; $P given $R/f
+cd $L; $P directory $R/d; $P mask $R/masked; rm $R/masked $R/masked.child
+$P held $R/f; $P often /bin/true; $P often $R/true; $P fails $R/f
+"#;
+    g.steps(&steps.replace("$P", &program));
+});
+
 // `#!` lines that name scripts that name scripts, with an argument each.
 case!(chains, servers, |g| {
     g.setup(
