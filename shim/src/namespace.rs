@@ -293,15 +293,16 @@ pub(crate) fn plain_for_lane(path: *const c_char) -> bool {
     }
     // SAFETY: a string by the program's promise to libc; at most up to its zero byte.
     let at = |index: usize| unsafe { path.cast::<u8>().wrapping_add(index).read() };
-    let first = at(0);
-    if first == 0 {
-        return false;
+    if at(0) == b'/' {
+        return !matches!(at(1), 0 | b'/') && !hinted(at(1), at(2));
     }
-    let second = at(1);
-    if first != b'/' {
-        return !hinted(first, second) && relative_for_lane();
+    // Compilers put a `./` before what is looked for here.
+    let mut begin: usize = 0;
+    while at(begin) == b'.' && at(begin.wrapping_add(1)) == b'/' {
+        begin = begin.wrapping_add(2);
     }
-    !matches!(second, 0 | b'/') && !hinted(second, at(2))
+    let first = at(begin);
+    !matches!(first, 0 | b'/') && !hinted(first, at(begin.wrapping_add(1))) && relative_for_lane()
 }
 
 /// Whether relative names are judged by their text, for the lane.

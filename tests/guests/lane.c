@@ -37,11 +37,12 @@ static int count(const char *dir, int rounds) {
     close(open(file, O_CREAT | O_WRONLY, 0600));
     if (chdir(dir)) return 5;
     look(file, missing);
-    look("file", "missing");
+    look("./file", "missing");
     long before = waits();
     for (int i = 0; i < rounds; i++) {
         look(file, missing);
         look("file", "missing");
+        look("./file", "././missing");
         if (!realpath(file, NULL) || !getcwd(missing + PATH_MAX / 2, PATH_MAX / 2)) return 6;
     }
     printf("%ld\n", waits() - before);
