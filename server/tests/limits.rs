@@ -179,7 +179,8 @@ fn the_last_descriptors_are_for_the_modest() {
 /// also has data picked for it, which takes the server's own memory and time.
 fn busy(count: usize, strided: usize) {
     raise_limit();
-    let server = Server::start(&["-M", "20000"]);
+    // A busy machine may need a minute for all of them.
+    let server = Server::start(&["-M", "20000", "-t", "600s"]);
     let mut owner = server.client();
     owner.put("/big", &vec![5; 4 << 20]);
     owner.put("/small", &vec![6; 300 << 10]);
