@@ -31,6 +31,8 @@ mod lies;
 mod meta;
 #[path = "driver/names.rs"]
 mod names;
+#[path = "driver/rights.rs"]
+mod rights;
 #[path = "driver/site.rs"]
 mod site;
 

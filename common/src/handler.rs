@@ -45,8 +45,9 @@ pub struct Namespace<'a> {
     pub session: &'a [u8],
 }
 
-/// How many bytes a handler moves at once.
-pub const CHUNK: usize = 256 << 10;
+/// How many bytes a handler moves at once: all that a message takes, so that a strict read or write
+/// of a mebibyte is one round trip to its server.
+pub const CHUNK: usize = crate::message::MAX_DATA;
 
 /// The memory of one call: too big for a guest's stack. All-zero bytes are a valid `Scratch`, so a
 /// technique may take it from fresh mapped memory.

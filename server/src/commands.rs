@@ -128,6 +128,7 @@ commands! {
         &path, (atime, atime_nsec), (mtime, mtime_nsec), if follow == 0 { No } else { Yes }
     );
     Xcreate { path, flags, mode, mark } NONE => file.create(&path, flags, mode, mark);
+    Xmkdir { path, mode, mark } NONE => directory.make_marked(&path, mode, mark);
     Session { key, next } NONE => resume.session(&key, next);
     Renameat2 { path, target, flags } NONE => names.rename(&path, &target, flags);
 }

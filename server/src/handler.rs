@@ -30,6 +30,9 @@ use crate::wire::{Code, Stat};
 /// the powers of the server's account.
 const FILE_MODE: u32 = 0o777;
 
+/// The largest mark: nanoseconds of a time.
+const MOST_MARK: u32 = 999_999_999;
+
 /// Permission bits that a client may give to a directory.
 const DIRECTORY_MODE: u32 = 0o3777;
 

@@ -19,6 +19,7 @@ mod auth;
 mod catalog;
 mod clients;
 mod commands;
+mod disk;
 mod failure;
 mod glob;
 mod group;

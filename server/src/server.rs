@@ -21,6 +21,7 @@ use crate::account::Accounts;
 use crate::acl::{ACL_FILE, Acl, AclStore, Rights};
 use crate::catalog::Catalog;
 use crate::clients::{self, Clients};
+use crate::disk::Disk;
 use crate::group::Groups;
 use crate::options::Options;
 use crate::report::{Reports, Subject};
@@ -49,6 +50,7 @@ pub(crate) struct Service {
     pub(crate) export: Export,
     pub(crate) acls: AclStore,
     pub(crate) space: Space,
+    pub(crate) disk: Disk,
     pub(crate) tickets: TicketStore,
     pub(crate) reports: Reports,
     pub(crate) parking: Arc<Parking>,
@@ -111,11 +113,13 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let catalog = Catalog::new(&options, port, &export);
     let stats = Statistics::default();
     let tickets = TicketStore::new(options.max_ticket_duration);
+    let disk = Disk::new().context("cannot start a thread")?;
     let service = Arc::new(Service {
         options,
         export,
         acls,
         space,
+        disk,
         tickets,
         reports,
         parking,

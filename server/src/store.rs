@@ -20,8 +20,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps,
-    UTIME_OMIT, linkat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat,
+    Timespec, Timestamps, UTIME_OMIT, linkat, renameat_with,
 };
 use rustix::io::Errno;
 
@@ -68,8 +68,8 @@ pub(crate) struct Place<'e> {
     pub(crate) name: Vec<u8>,
     /// What it was when it was looked at; `None` if there was nothing.
     pub(crate) stat: Option<Stat>,
-    /// Nanoseconds of the access time that a new file begins with: by them whoever makes it knows
-    /// it again when the answer was lost with the server.
+    /// Nanoseconds of the access time that a new file or directory begins with: by them whoever makes
+    /// it knows it again when the answer was lost with the server.
     pub(crate) mark: Option<u32>,
 }
 
@@ -250,6 +250,47 @@ impl Place<'_> {
         Ok(file)
     }
 
+    /// Makes a directory that has its mark, if it is to have one, from its first moment on.
+    pub(crate) fn make_directory(&self, mode: Mode) -> Result<(), Errno> {
+        if self.mark.is_none() {
+            return rustix::fs::mkdirat(&self.dir, &*self.name, mode);
+        }
+        if self.stat.is_some() {
+            return Err(Errno::EXIST);
+        }
+        let dir = self.dir.as_fd();
+        loop {
+            let hidden = hidden_name();
+            match rustix::fs::mkdirat(dir, &*hidden, mode) {
+                Err(Errno::EXIST) => continue,
+                made => made?,
+            }
+            let flags = RenameFlags::NOREPLACE;
+            let named = self
+                .mark_directory(&hidden)
+                .and_then(|()| renameat_with(dir, &*hidden, dir, &*self.name, flags));
+            match named {
+                // Another server that starts has taken it for a leftover.
+                Err(Errno::NOENT) => {}
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    // The first failure is the one to report.
+                    let _ = rustix::fs::unlinkat(dir, &*hidden, AtFlags::REMOVEDIR);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Gives a directory that still has a hidden name its mark, if it is to have one: its access time
+    /// becomes the next moment with these nanoseconds, not before the one in which it was made.
+    pub(crate) fn mark_directory(&self, hidden: &str) -> Result<(), Errno> {
+        let Some(mark) = self.mark else { return Ok(()) };
+        let (seconds, nanoseconds) = now();
+        let times = marked((seconds + i64::from(mark < nanoseconds), mark));
+        rustix::fs::utimensat(&self.dir, hidden, &times, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
     /// Opens the object as a reference, for calls that want a descriptor.
     pub(crate) fn reference(&self) -> Result<OwnedFd, Errno> {
         self.open(OFlags::PATH, Mode::empty())
@@ -258,15 +299,21 @@ impl Place<'_> {
 
 /// Sets the access time to a second ago, about, and the nanoseconds to the mark.
 fn set_mark(file: &OwnedFd, mark: u32) -> Result<(), Errno> {
+    let (seconds, _) = now();
+    rustix::fs::futimens(file, &marked((seconds - 1, mark)))
+}
+
+/// The time, as seconds and nanoseconds.
+fn now() -> (i64, u32) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seconds = now.map_or(0, |now| now.as_secs().saturating_sub(1));
-    let [marked, omitted] = [(seconds, i64::from(mark)), (0, UTIME_OMIT)];
-    let time = |(seconds, nanoseconds): (u64, i64)| Timespec {
-        tv_sec: seconds.cast_signed(),
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps { last_access: time(marked), last_modification: time(omitted) };
-    rustix::fs::futimens(file, &times)
+    let now = now.unwrap_or_default();
+    (i64::try_from(now.as_secs()).unwrap_or(i64::MAX / 2), now.subsec_nanos())
+}
+
+/// Times to set: the access time and no other.
+const fn marked((seconds, nanoseconds): (i64, u32)) -> Timestamps {
+    let last_access = Timespec { tv_sec: seconds, tv_nsec: nanoseconds as i64 };
+    Timestamps { last_access, last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT } }
 }
 
 fn not_a_file(stat: Stat) -> Errno {
@@ -302,6 +349,13 @@ pub(crate) fn host_path(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
     rustix::fs::readlink(by_descriptor(fd), Vec::new()).map(CString::into_bytes)
 }
 
+/// A hidden name, another one each time.
+fn hidden_name() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!(".__put.{}.{number}", std::process::id())
+}
+
 /// Creates a file with a hidden, unused name in a directory, open for writing.
 pub(crate) fn temporary_file(dir: BorrowedFd<'_>, mode: Mode) -> Result<(String, OwnedFd), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -319,10 +373,8 @@ pub(crate) fn temporary_directory(dir: BorrowedFd<'_>) -> Result<(String, OwnedF
 /// Makes something with a hidden name, and locks it: what is not locked was left behind by a
 /// server that was killed, and may be removed (see [`scan`](crate::space)).
 fn temporary(make: impl Fn(&str) -> Result<OwnedFd, Errno>) -> Result<(String, OwnedFd), Errno> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
     for _ in 0..MAX_RETRIES {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".__put.{}.{number}", std::process::id());
+        let name = hidden_name();
         let made = match make(&name) {
             // Left behind by a server that was killed and had our number.
             Err(Errno::EXIST) => continue,

@@ -6,7 +6,8 @@ mod common;
 
 use common::{Server, free_port, stock, wait_for};
 use std::io::Read as _;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 #[test]
@@ -127,15 +128,26 @@ impl Drop for Running {
     }
 }
 
+/// Debian's catalog and its port; `None` if others have taken that, or the next one, which it wants too.
+fn debians_catalog(dir: &Path) -> Option<(Running, u16)> {
+    let port = free_port();
+    drop(TcpListener::bind(("127.0.0.1", port + 1)).ok()?);
+    let mut run = Command::new("catalog_server");
+    run.args(["-p", &port.to_string(), "-I", "127.0.0.1", "-H"]).arg(dir);
+    run.current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut catalog = Running(run.spawn().expect("catalog_server; run scripts/install-deps"));
+    let listens = wait_for(|| match catalog.0.try_wait().unwrap() {
+        Some(_) => Some(false),
+        // The last that it does before it serves is to listen for updates.
+        None => TcpStream::connect(("127.0.0.1", port + 1)).ok().map(|_| true),
+    });
+    (listens && catalog.0.try_wait().unwrap().is_none()).then_some((catalog, port))
+}
+
 #[test]
 fn debians_catalog_and_status_tool_show_the_server() {
     let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let port = free_port();
-    let mut run = Command::new("catalog_server");
-    run.args(["-p", &port.to_string(), "-I", "127.0.0.1", "-H"]).arg(dir.path());
-    run.current_dir(dir.path()).stdout(Stdio::null()).stderr(Stdio::null());
-    let _catalog = Running(run.spawn().expect("catalog_server; run scripts/install-deps"));
-    wait_for(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let (_catalog, port) = wait_for(|| debians_catalog(dir.path()));
     let host = format!("127.0.0.1:{port}");
     let server = Server::start(&["-u", &host, "-U", "1s", "-w", "poseidon"]);
     let shown = wait_for(|| {

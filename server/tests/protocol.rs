@@ -354,6 +354,40 @@ fn extensions() {
     assert_eq!(client.ask("renameat2 /g /f 4"), -8, "RENAME_WHITEOUT");
 }
 
+/// What is made with a mark is known by it, also where the right to reserve makes it.
+#[test]
+fn what_is_made_can_carry_a_mark() {
+    let server = Server::start_with(&[], |root| {
+        std::fs::write(root.join(".__acl"), "unix:* rwlda\naddress:* lv(rwl)\n").unwrap();
+    });
+    let before = std::time::SystemTime::now();
+    let mut client = server.client();
+    client.stat("xcreate /f wcx 420 7");
+    assert_eq!(client.ask("xmkdir /d 448 999999999"), 0);
+    let mut stranger = server.stranger();
+    assert_eq!(stranger.ask("xmkdir /reserved 493 123"), 0);
+    assert_eq!(client.stat("xstat /f 1").1.atime_nsec, 7);
+    assert_eq!(client.stat("xstat /d 1").1.atime_nsec, 999_999_999);
+    assert_eq!(stranger.stat("xstat /reserved 1").1.atime_nsec, 123);
+    let made = std::fs::metadata(server.root().join("d")).unwrap();
+    assert_eq!(made.permissions().mode() & 0o7777, 0o700);
+    assert!(made.accessed().unwrap() >= before, "not before it was made");
+    assert!(server.root().join("reserved/.__acl").exists());
+    for (request, code) in [
+        ("xmkdir /d 493 1", -4),
+        ("xmkdir /f 493 1", -4),
+        ("xmkdir /none/d 493 1", -3),
+        ("xmkdir /e 493 1000000000", -8),
+        ("xcreate /f wcx 420 1", -4),
+        ("xcreate /e wc 420 1", -8),
+        ("xcreate /e wcx 420 1000000000", -8),
+    ] {
+        assert_eq!(client.ask(request), code, "{request}");
+    }
+    let left = std::fs::read_dir(server.root()).unwrap().count();
+    assert_eq!(left, 4, "a list, a file and two directories");
+}
+
 #[test]
 fn requests_sent_ahead_are_answered_in_order() {
     let server = Server::start(&[]);

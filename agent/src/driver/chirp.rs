@@ -179,6 +179,43 @@ impl ChirpDriver {
         Ok(found)
     }
 
+    /// The mark of what the present operation is to make, the same each time that it is asked for, if
+    /// the server makes marks; and whether it was asked for before.
+    fn marked(&self) -> (Before, bool) {
+        let operation = asking::current();
+        if let Some(known) = self.known_before(operation) {
+            return (known, true);
+        }
+        let before = match self.pool.has_sessions() {
+            true => Before::Marked(self.new_mark()),
+            false => Before::Unknown,
+        };
+        self.remember(operation, before);
+        (before, false)
+    }
+
+    /// Makes something that must not be there yet. When the answer is lost and the server was
+    /// restarted, it is known by its mark, and `None` says that it is there.
+    fn make<T>(
+        &self,
+        operation: &'static str,
+        path: &[u8],
+        (change, before, again): (&Change<'_>, Before, bool),
+        work: impl FnMut(&Arc<Conn>, &mut Link) -> Exchange<T>,
+    ) -> Result<Option<T>> {
+        match self.settled(operation, path, (change, before), work) {
+            Err(error)
+                if again
+                    && matches!(before, Before::Marked(_))
+                    && error.kind() == Kind::Remote(Errno::EEXIST)
+                    && settle(self, change, before)? == Settled::Done =>
+            {
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
     fn remember(&self, operation: u64, found: Before) {
         if operation != 0 {
             let mut before = self.before.lock();
@@ -189,35 +226,15 @@ impl ChirpDriver {
         }
     }
 
-    /// Makes a file that must not be there yet. When the answer is lost and the server was
-    /// restarted, the file is known by its mark.
+    /// Makes a file that must not be there yet.
     fn create(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<(Bound, Attr)> {
-        let operation = asking::current();
-        let known = self.known_before(operation);
-        let before = known.unwrap_or_else(|| match self.pool.has_sessions() {
-            true => Before::Marked(self.new_mark()),
-            false => Before::Unknown,
-        });
-        if known.is_none() {
-            self.remember(operation, before);
-        }
-        let mark = if let Before::Marked(mark) = before { Some(mark) } else { None };
+        let (before, again) = self.marked();
+        let mark = before.mark();
         let work = |conn: &Arc<Conn>, link: &mut Link| {
             let (fd, attr) = file::open(link, path, flags, mode, mark)?;
             Ok((Bound { conn: Arc::clone(conn), fd }, attr))
         };
-        let change = Change::Create(path);
-        let made = match self.settled("open", path, (&change, before), work) {
-            Err(error)
-                if known.is_some()
-                    && error.kind() == Kind::Remote(Errno::EEXIST)
-                    && settle(self, &change, before)? == Settled::Done =>
-            {
-                None
-            }
-            result => result?,
-        };
-        if let Some(made) = made {
+        if let Some(made) = self.make("open", path, (&Change::Create(path), before, again), work)? {
             return Ok(made);
         }
         let flags = OpenFlags { create: false, exclusive: false, truncate: false, ..flags };
@@ -318,11 +335,19 @@ impl Driver for ChirpDriver {
     }
 
     fn mkdir(&self, path: &[u8], mode: u32) -> Result<()> {
-        let request = Request::Mkdir { path: path.into(), mode };
-        let before = self.look_before(path)?;
-        let work = |_: &Arc<Conn>, link: &mut Link| link.ask(&request).map(drop);
-        let result = self.settled("mkdir", path, (&Change::Mkdir(path), before), work).map(drop);
-        match result {
+        let (before, again) = match self.pool.has_sessions() {
+            true => self.marked(),
+            false => (self.look_before(path)?, false),
+        };
+        let work = |_: &Arc<Conn>, link: &mut Link| {
+            let request = match before.mark() {
+                Some(mark) if link.can_go_on() => Request::Xmkdir { path: path.into(), mode, mark },
+                _ => Request::Mkdir { path: path.into(), mode },
+            };
+            link.ask(&request).map(drop)
+        };
+        let change = (&Change::Mkdir(path), before, again);
+        match self.make("mkdir", path, change, work).map(drop) {
             // To a stock server a missing parent is one where nobody has rights; programs that
             // make missing parents wait for ENOENT.
             Err(error) if error.kind() == Kind::Remote(Errno::EACCES) && !self.is_exact() => {

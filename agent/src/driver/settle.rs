@@ -87,8 +87,16 @@ pub enum Before {
     Nothing,
     /// This: device and inode.
     Known((u64, u64)),
-    /// Whatever it was: a file that we make has these nanoseconds in its access time.
+    /// Whatever it was: what we make has these nanoseconds in its access time.
     Marked(u32),
+}
+
+impl Before {
+    /// The mark, if there is one.
+    #[must_use]
+    pub const fn mark(self) -> Option<u32> {
+        if let Self::Marked(mark) = self { Some(mark) } else { None }
+    }
 }
 
 /// Looks at the server for the traces of a change. `before` tells what was at the new name, or at
@@ -99,7 +107,13 @@ pub enum Before {
 pub fn settle(driver: &dyn Driver, change: &Change<'_>, before: Before) -> Result<Settled> {
     match *change {
         Change::Mkdir(_) if matches!(before, Before::Known(_)) => Ok(Settled::NotDone),
-        Change::Mkdir(path) => Ok(done_if(lstat(driver, path)?.is_some_and(|attr| attr.is_dir()))),
+        Change::Mkdir(path) => {
+            let ours = |attr: &Attr| match before.mark() {
+                Some(mark) => is_marked(attr, mark),
+                None => true,
+            };
+            Ok(done_if(lstat(driver, path)?.is_some_and(|attr| attr.is_dir() && ours(&attr))))
+        }
         Change::Remove(path) => Ok(done_if(lstat(driver, path)?.is_none())),
         Change::Rename { flags, .. } if flags & libc::RENAME_EXCHANGE != 0 => Ok(Settled::Unknown),
         Change::Rename { from, to, .. } => {
@@ -136,11 +150,15 @@ pub fn settle(driver: &dyn Driver, change: &Change<'_>, before: Before) -> Resul
         // An existing file may be another program's, and then two would hold the same lock file.
         Change::Create(path) => Ok(match (lstat(driver, path)?, before) {
             (None, _) => Settled::NotDone,
-            (Some(attr), Before::Marked(mark)) => done_if(attr.atime.1 == i64::from(mark)),
+            (Some(attr), Before::Marked(mark)) => done_if(is_marked(&attr, mark)),
             (Some(_), _) => Settled::Unknown,
         }),
         Change::Append => Ok(Settled::Unknown),
     }
+}
+
+fn is_marked(attr: &Attr, mark: u32) -> bool {
+    attr.atime.1 == i64::from(mark)
 }
 
 const fn done_if(done: bool) -> Settled {

@@ -1,8 +1,8 @@
 //! Servers that go away and come back.
 
-use crate::fake::{Fake, Script, impatient, script, stat_line};
+use crate::fake::{Fake, Peer, Script, impatient, script, stat_line};
 use crate::site::{Row, Site, connect};
-use crate::{CREATE, READ, WRITE};
+use crate::{CREATE, READ, WRITE, errno};
 use parrot_agent::driver::{Config, OpenFlags};
 use parrot_agent::error::{Error, Kind};
 use parrot_agent::layer::{Cancel, Layered, Log, OnTransient, Retry, RetryPolicy, cancellable};
@@ -154,6 +154,45 @@ fn lost_replies_are_settled_by_looking() {
     let error = log.pwrite(b"abc", 0).unwrap_err();
     assert!(error.kind() == Kind::Disconnected && error.is_in_doubt(), "{error}");
     fake.finish();
+}
+
+/// Our own server died before it answered: a directory is known by the mark of its maker, so that
+/// two programs that make the same one for a lock do not both hear of success.
+#[test]
+fn a_directory_is_known_by_its_mark() {
+    for ours in [true, false] {
+        let (mark_tx, mark_rx) = std::sync::mpsc::channel();
+        let fake = Fake::new(vec![
+            script(move |peer| {
+                peer.let_in_ours();
+                peer.expect("xstat / 1");
+                peer.say("-3\n");
+                let made = peer.hear();
+                let mark = made.strip_prefix("xmkdir /lock 493 ").unwrap().to_owned();
+                mark_tx.send(mark).unwrap();
+            }),
+            script(Peer::let_in_forgotten),
+            script(move |peer| {
+                let mark: u32 = mark_rx.recv().unwrap().parse().unwrap();
+                let seen = if ours { mark } else { (mark + 1) % 1_000_000_000 };
+                peer.let_in_ours();
+                peer.expect("xstat /lock 0");
+                peer.say(format!("0\n1 9 16877 2 0 0 0 4096 4096 8 1 2 3 {seen} 0 0\n"));
+                if !ours {
+                    peer.expect(&format!("xmkdir /lock 493 {mark}"));
+                    peer.say("-4\n");
+                }
+            }),
+        ]);
+        let d = fake.driver();
+        assert_eq!(errno(d.stat(b"/", true)), Errno::ENOENT);
+        let made = d.mkdir(b"/lock", 0o755);
+        match ours {
+            true => made.unwrap(),
+            false => assert_eq!(errno(made), Errno::EEXIST),
+        }
+        fake.finish();
+    }
 }
 
 #[test]

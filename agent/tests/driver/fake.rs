@@ -46,10 +46,34 @@ impl Peer {
 
     /// Lets the client in, as a stock server without extensions.
     pub(crate) fn let_in(&mut self) {
-        self.expect("address");
-        self.say("yes\nyes\nyes\naddress\n127.0.0.1\n");
+        self.log_in();
         self.expect("xfstat -1");
         self.say("-8\n");
+    }
+
+    /// Lets the client in, as a server of ours that begins a session.
+    pub(crate) fn let_in_ours(&mut self) {
+        self.log_in();
+        self.expect("xfstat -1");
+        self.say("-12\n");
+        self.forget();
+    }
+
+    /// Lets a client in that wants to go on with its session, of which the server knows nothing.
+    pub(crate) fn let_in_forgotten(&mut self) {
+        self.log_in();
+        self.forget();
+    }
+
+    fn log_in(&mut self) {
+        self.expect("address");
+        self.say("yes\nyes\nyes\naddress\n127.0.0.1\n");
+    }
+
+    fn forget(&mut self) {
+        let session = self.hear();
+        assert!(session.starts_with("session "), "{session}");
+        self.say("0\n");
     }
 }
 

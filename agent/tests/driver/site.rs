@@ -96,6 +96,15 @@ fn new_tree() -> PathBuf {
 /// The account that servers work as when we are root: the stock one refuses to be root.
 const ACCOUNT: (&str, u32) = ("nobody", 65534);
 
+/// Gives files that the test has made to the account of the servers.
+pub(crate) fn give_to_server(paths: &[&Path]) {
+    if nix::unistd::geteuid().is_root() {
+        for path in paths {
+            chown(path, Some(ACCOUNT.1), Some(ACCOUNT.1)).expect("chown");
+        }
+    }
+}
+
 /// A running server. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -110,11 +119,7 @@ impl Server {
     fn start(row: Row, tree: &Path, options: &[&'static str]) -> Self {
         let acl = tree.join(".__acl");
         fs::write(&acl, "unix:* rwlda\nhostname:* rwlda\naddress:* rwlda\n").expect("acl");
-        if nix::unistd::geteuid().is_root() {
-            for path in [tree, &acl] {
-                chown(path, Some(ACCOUNT.1), Some(ACCOUNT.1)).expect("chown");
-            }
-        }
+        give_to_server(&[tree, &acl]);
         let (tree, options) = (tree.to_owned(), options.to_vec());
         let mut server = Self { row, tree, child: None, options, port: 0 };
         server.start_again();

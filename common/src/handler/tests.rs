@@ -179,6 +179,23 @@ fn a_served_read_moves_the_position_by_what_was_read() {
     assert_eq!(world.call(libc::SYS_sendfile, &[1, 3], Quick), Outcome::Fail(Errno::EINVAL));
 }
 
+/// Through a slow network each request costs a round trip: a mebibyte is one.
+#[test]
+fn a_mebibyte_is_one_request() {
+    let mut world = World::new("");
+    world.guest.fds.insert(3, FdClass::Shadow { id: 18, kind: Kind::Served, writable: true });
+    let mut buffer = vec![0_u8; 1 << 20];
+    world.files.answers.push(Answer::Data(vec![7; buffer.len()]));
+    let args = [3, buffer.as_mut_ptr() as usize, buffer.len(), 0];
+    assert_eq!(world.call(libc::SYS_pread64, &args, Quick), Outcome::Done(1 << 20));
+    assert!(buffer.iter().all(|byte| *byte == 7));
+    assert_eq!(world.files.asked.len(), 1);
+    assert_eq!(world.call(libc::SYS_pwrite64, &args, Quick), Outcome::Done(0));
+    assert_eq!(world.files.asked.len(), 2);
+    // As text the bytes that were written are as many characters.
+    assert_eq!(world.files.asked[1].len(), "PWrite 0:".len() + (1 << 20));
+}
+
 #[test]
 fn closing_what_was_written_reports_the_failed_flush() {
     let mut world = World::new("");

@@ -29,7 +29,7 @@ pub fn port() -> u16 {
         let (root, file) = (dir.join("root"), dir.join("port"));
         std::fs::create_dir(&root).expect("its root");
         std::fs::write(root.join(".__acl"), "address:* rwldaxv(rwlda)\n").expect("its list");
-        let words = ["chirpd", "-I", "127.0.0.1", "-t", "20s", "-s", "20s", "-M", "200"];
+        let words = ["chirpd", "-I", "127.0.0.1", "-t", "3s", "-s", "20s", "-M", "200"];
         let mut options = words.map(Path::new).to_vec();
         options.extend([Path::new("-r"), &root, Path::new("-Z"), &file]);
         let options = Options::parse_from(options);
@@ -108,7 +108,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "1setxattr /g user.a 3 0\nxyzgetxattr /g user.a\nlistxattr /g\nremovexattr /g user.a\n",
         "1setacl / unix:ann rwl\ngetacl /\nresetacl /d rwl\nsetacl / address:* rwldaxv(rwlda)\naudit /\n",
         "1ticket_register self 100 4\nabcdticket_list self\nticket_get ticket:0123456789abcdef0123456789abcdef\n",
-        "1xopen /f r 0\nxstat /f 1\nxgetlongdir /\nutimens /f 1 2 3 4 1\nrenameat2 /f /g 2\n",
+        "1xopen /f r 0\nxstat /f 1\nxgetlongdir /\nutimens /f 1 2 3 4 1\nrenameat2 /f /g 2\nxmkdir /x 493 5\n",
         "1session 0123456789abcdef0123456789abcdef 1\nopen /f r 0\npread 0 10 0\n",
         "1md5 /f\nhash sha1 /f\nsearch * / 6\nstatfs /\naccess /f 4\nchmod /f 420\ntruncate /f 3\nutime /f 1 2\n",
         "1putstream /s\nabcdefgh",

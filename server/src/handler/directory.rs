@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{DIRECTORY_MODE, not_hidden, push_stat, unsigned};
+use super::{DIRECTORY_MODE, MOST_MARK, not_hidden, push_stat, unsigned};
 use crate::acl::{Acl, Rights};
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
@@ -97,8 +97,26 @@ fn list(
 
 /// `mkdir`: with W the directory has its parent's rights, with V a list that names its maker.
 pub(crate) fn mkdir(session: &mut Session, _: Rights, path: &[u8], mode: u32) -> Outcome {
+    make_at(session, path, mode, None)
+}
+
+/// `xmkdir`: as `mkdir`, of a directory that its maker will know again.
+pub(crate) fn make_marked(
+    session: &mut Session,
+    _: Rights,
+    path: &[u8],
+    mode: u32,
+    mark: u32,
+) -> Outcome {
+    if mark > MOST_MARK {
+        return Err(Code::InvalidRequest.into());
+    }
+    make_at(session, path, mode, Some(mark))
+}
+
+fn make_at(session: &mut Session, path: &[u8], mode: u32, mark: Option<u32>) -> Outcome {
     let service = Arc::clone(&session.service);
-    let place = service.export.locate(path, Follow::No)?;
+    let place = Place { mark, ..service.export.locate(path, Follow::No)? };
     let rights = may_make(session, &place)?;
     make(session, &place, mode, rights)?;
     session.out.number(0);
@@ -126,7 +144,7 @@ fn make(session: &Session, place: &Place<'_>, mode: u32, rights: Rights) -> Outc
     let mode = Mode::from_raw_mode(mode & DIRECTORY_MODE);
     let reserved = rights.has(Rights::RESERVE).then(|| rights.reserved());
     Ok(session.service.space.make_directory(place.dir.as_fd(), || match reserved {
-        None => rustix::fs::mkdirat(&place.dir, &*place.name, mode),
+        None => place.make_directory(mode),
         Some(_) => make_filled(place, mode, |dir| give_list(session, dir, reserved)),
     })?)
 }
@@ -154,6 +172,7 @@ fn make_filled(
     let (hidden, dir) = temporary_directory(place.dir.as_fd())?;
     let made = fill(dir.as_fd()).and_then(|()| {
         rustix::fs::fchmod(&dir, mode)?;
+        place.mark_directory(&hidden)?;
         let flags = RenameFlags::NOREPLACE;
         rustix::fs::renameat_with(&place.dir, &*hidden, &place.dir, &*place.name, flags)
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, StatFs};
 use rustix::io::Errno;
 
-use super::{FILE_MODE, is_acl, not_hidden, push_stat, signed, unsigned};
+use super::{FILE_MODE, MOST_MARK, is_acl, not_hidden, push_stat, signed, unsigned};
 use crate::acl::Rights;
 use crate::failure::Outcome;
 use crate::session::{Opened, Session};
@@ -34,7 +34,7 @@ pub(crate) fn create(
     mode: u32,
     mark: u32,
 ) -> Outcome {
-    if !flags.has(libc::O_CREAT | libc::O_EXCL) || mark >= 1_000_000_000 {
+    if !flags.has(libc::O_CREAT | libc::O_EXCL) || mark > MOST_MARK {
         return Err(Code::InvalidRequest.into());
     }
     open_marked(session, path, (flags, mode), true, Some(mark))

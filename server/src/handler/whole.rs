@@ -17,13 +17,18 @@ use super::data::write_all;
 use super::{FILE_MODE, is_acl, not_hidden, unsigned};
 use crate::acl::Rights;
 use crate::failure::{Failure, Outcome};
+use crate::server::Service;
 use crate::session::Session;
-use crate::space::{OpenFile, Space};
+use crate::space::OpenFile;
 use crate::store::{Follow, Place};
 use crate::wire::Code;
 
 /// Files up to this size go out in one write with their header.
 const SMALL: u64 = 512 << 10;
+
+/// What has come of a file is written in parts of this size: the disk begins with the first while
+/// the others come.
+const PART: usize = 256 << 10;
 
 /// Opens a file that the client may read.
 fn readable(session: &Session, right: Rights, path: &[u8]) -> Outcome<OpenFile> {
@@ -92,13 +97,12 @@ pub(crate) fn putfile(
     let service = Arc::clone(&session.service);
     let place = service.export.locate(path, Follow::Yes)?;
     let only_new = may_store(session, right, &place)?;
-    let mut target = Target::open(&service.space, &place, (mode, wanted), only_new)?;
-    target.waits = !service.options.fast_put;
+    let mut target = Target::open(&service, &place, (mode, wanted), only_new)?;
     session.out.number(0);
     session.flush()?;
     session.expect_body(wanted);
     // From here on a failure is the second line, and the rest of the body is thrown away.
-    let received = receive(session, &target.file, wanted);
+    let received = receive(session, &target, wanted);
     let result = match received {
         Ok(()) => target.finish().map_err(Failure::from),
         Err(failure) => Err(failure),
@@ -111,14 +115,19 @@ pub(crate) fn putfile(
     Ok(())
 }
 
-fn receive(session: &mut Session, file: &OpenFile, length: u64) -> Outcome {
-    let service = Arc::clone(&session.service);
-    let mut scratch = session.take_scratch(length);
+fn receive(session: &mut Session, target: &Target<'_>, length: u64) -> Outcome {
+    let (service, file) = (target.service, &target.file);
+    let mut scratch = session.take_scratch(length.min(PART as u64));
     let mut done = 0;
     while session.body_left() > 0 {
-        let part = session.read_body(&mut scratch)?;
+        let room = scratch.len().min(PART);
+        let part = session.read_body(scratch.get_mut(..room).unwrap_or_default())?;
         write_all(&service.space, file, part, done)?;
-        done += u64::try_from(part.len()).unwrap_or(0);
+        let length = u64::try_from(part.len()).unwrap_or(0);
+        if target.waits() {
+            service.disk.begin(file, done, length);
+        }
+        done += length;
     }
     session.return_scratch(scratch);
     Ok(())
@@ -126,12 +135,10 @@ fn receive(session: &mut Session, file: &OpenFile, length: u64) -> Outcome {
 
 /// Where a whole file is received: beside its name, or in place if it has other names too.
 struct Target<'p> {
-    space: &'p Space,
+    service: &'p Service,
     place: &'p Place<'p>,
     file: OpenFile,
     mode: Mode,
-    /// Whether the data must be on the disk before the file has its name.
-    waits: bool,
     /// The hidden name; `None` once it is gone, or if the file is written in place.
     hidden: Option<String>,
     only_new: bool,
@@ -140,7 +147,7 @@ struct Target<'p> {
 impl<'p> Target<'p> {
     /// `mode` is that of a new file; the length is what will come.
     fn open(
-        space: &'p Space,
+        service: &'p Service,
         place: &'p Place<'p>,
         (mode, length): (u32, u64),
         only_new: bool,
@@ -149,16 +156,21 @@ impl<'p> Target<'p> {
         if let Some(old) = place.stat {
             if old.st_nlink > 1 {
                 let flags = OFlags::WRONLY | OFlags::TRUNC;
-                let file = space.open_file(place, flags, Mode::empty())?;
-                return Ok(Self { space, place, file, mode, waits: true, hidden: None, only_new });
+                let file = service.space.open_file(place, flags, Mode::empty())?;
+                return Ok(Self { service, place, file, mode, hidden: None, only_new });
             }
             // Replacing asks for the permission that writing would have asked for.
             let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::accessat(&place.dir, &*place.name, Access::WRITE_OK, flags)?;
             mode = Mode::from_raw_mode(old.st_mode & FILE_MODE);
         }
-        let (hidden, file) = space.temporary(place.dir.as_fd(), length)?;
-        Ok(Self { space, place, file, mode, waits: true, hidden: Some(hidden), only_new })
+        let (hidden, file) = service.space.temporary(place.dir.as_fd(), length)?;
+        Ok(Self { service, place, file, mode, hidden: Some(hidden), only_new })
+    }
+
+    /// Whether the data must be on the disk before the file has its name.
+    fn waits(&self) -> bool {
+        self.hidden.is_some() && !self.service.options.fast_put
     }
 
     /// Gives the file its name. Its data is on the disk before: whatever crashes, the name stands
@@ -166,13 +178,15 @@ impl<'p> Target<'p> {
     fn finish(&mut self) -> Result<(), Errno> {
         let Some(hidden) = &self.hidden else { return Ok(()) };
         rustix::fs::fchmod(&self.file, self.mode)?;
-        if self.waits {
-            rustix::fs::fdatasync(&self.file)?;
+        let Service { space, disk, .. } = self.service;
+        if self.waits() {
+            disk.before_its_name(&self.file)?;
         }
-        self.space.complete(&self.file)?;
+        space.complete(&self.file)?;
+        let replaced = self.place.stat.map(|old| (self.place.reference(), old.st_size));
         let (dir, name) = self.place.as_name();
         let flags = if self.only_new { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
-        self.space.rename((dir, hidden.as_bytes()), (dir, name), flags, || {
+        space.rename((dir, hidden.as_bytes()), (dir, name), flags, || {
             if self.only_new {
                 rustix::fs::renameat_with(dir, &**hidden, dir, name, flags)
             } else {
@@ -180,6 +194,9 @@ impl<'p> Target<'p> {
             }
         })?;
         self.hidden = None;
+        if let Some((Ok(old), size)) = replaced {
+            disk.let_go(old, size);
+        }
         Ok(())
     }
 }
@@ -188,7 +205,7 @@ impl Drop for Target<'_> {
     fn drop(&mut self) {
         if let Some(hidden) = &self.hidden {
             // The failure that led here is already on its way.
-            let _ = self.space.unlink((self.place.dir.as_fd(), hidden.as_bytes()));
+            let _ = self.service.space.unlink((self.place.dir.as_fd(), hidden.as_bytes()));
         }
     }
 }

@@ -422,6 +422,8 @@ requests! {
     Utimens = "utimens" { path: PathArg<'a>, atime: i64, atime_nsec: i64, mtime: i64, mtime_nsec: i64, follow: i64 } => Number;
     /// Extension: `xopen` of a new file, whose access time gets `mark` as its nanoseconds.
     Xcreate = "xcreate" { path: PathArg<'a>, flags: OpenFlags, mode: u32, mark: u32 } => FdStatNs;
+    /// Extension: `mkdir` of a new directory, whose access time gets `mark` as its nanoseconds.
+    Xmkdir = "xmkdir" { path: PathArg<'a>, mode: u32, mark: u32 } => Number;
     /// Extension: names the session that this connection begins or goes on with: 32 hexadecimal
     /// digits, and the number that the next request has.
     Session = "session" { key: Word<'a>, next: i64 } => Number;
@@ -475,6 +477,7 @@ impl Command {
                 | Self::Utimens
                 | Self::Session
                 | Self::Xcreate
+                | Self::Xmkdir
                 | Self::Renameat2
         )
     }

@@ -12,6 +12,9 @@ use parrot_tests::{End, Session, Technique};
 /// How long anything here may take on a busy machine.
 const LONG: Duration = Duration::from_secs(120);
 
+/// How often the server is killed in each of the long tests, by each technique: a hundred times.
+const OFTEN: u32 = 50;
+
 /// One of the works that go on while the server is killed again and again. `$W` is its place on the
 /// server, `$L/tree` what it starts from; it makes rounds until `$L/stop` is there.
 struct Work {
@@ -112,14 +115,35 @@ fn killed_while_inserting() {
     all(Technique::Preload, &SQLITE, 3);
 }
 
+/// A hundred times while a work goes on.
+fn very_often(work: &Work) {
+    for technique in [Technique::Preload, Technique::Trace] {
+        all(technique, work, OFTEN);
+    }
+}
+
 #[test]
 #[ignore = "long: scripts/test --full"]
-fn killed_very_often() {
-    for technique in [Technique::Preload, Technique::Trace] {
-        for work in [&COPY, &TAR, &GIT, &SQLITE] {
-            all(technique, work, 25);
-        }
-    }
+fn killed_very_often_while_copying() {
+    very_often(&COPY);
+}
+
+#[test]
+#[ignore = "long: scripts/test --full"]
+fn killed_very_often_while_unpacking() {
+    very_often(&TAR);
+}
+
+#[test]
+#[ignore = "long: scripts/test --full"]
+fn killed_very_often_while_committing() {
+    very_often(&GIT);
+}
+
+#[test]
+#[ignore = "long: scripts/test --full"]
+fn killed_very_often_while_inserting() {
+    very_often(&SQLITE);
 }
 
 /// What a session with these options says and does while the network is away.

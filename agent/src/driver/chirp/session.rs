@@ -52,7 +52,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// A request was put together.
     pub(super) const fn asked(&mut self, command: Command) {
-        self.opens |= matches!(command, Command::Open | Command::Xopen);
+        self.opens |= matches!(command, Command::Open | Command::Xopen | Command::Xcreate);
     }
 
     /// A file was opened.
