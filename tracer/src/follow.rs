@@ -20,10 +20,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Stops in a row that make a conversation.
-const STREAK: u32 = 8;
+const STREAK: u32 = 64;
 /// Stops of one thread in a window of time that make one too, whoever else stops meanwhile: so many
 /// would cost more by wake-ups across processors than running at the same time as others gains.
-const DENSE: u32 = 32;
+const DENSE: u32 = 96;
 /// The window, nanoseconds.
 const WINDOW: u64 = 8_000_000;
 /// Stops in a tick that keep one of several held.
