@@ -119,9 +119,18 @@ hook! {
             }
         }
         let mut about = memory::zeroed_stat();
-        if stat(path, &mut about) != 0 { -1 } else { real(c"/".as_ptr(), name) }
+        if stat(path, &mut about) != 0 {
+            -1
+        } else if name == libc::_PC_LINK_MAX {
+            LINK_MAX
+        } else {
+            real(c"/".as_ptr(), name)
+        }
     }
 }
+
+/// How many links a server's file system takes nobody knows: what libc says of one that it does not.
+const LINK_MAX: c_long = 127;
 
 fn empty() -> StatFs {
     // SAFETY: integers only.
