@@ -389,6 +389,7 @@ impl Core {
             Op::PRead => self.pread(id, word(0), out),
             Op::PWrite => self.pwrite(id, a, word(0), flag(1)),
             Op::Fallocate => self.fallocate(id, half(0), word(1), word(2)),
+            Op::SyncMaps => self.sync_part(id, word(0)..word(1)),
             Op::FSync => self.sync_object(id, true),
             Op::Flush => self.sync_object(id, false),
             Op::ReadDir => self.read_dir(id, word(0), out),
@@ -440,7 +441,7 @@ impl Core {
             Op::RemoveXattr => self.removexattr(&self.target(name, flag(0))?, b),
             Op::Exec => self.exec(name, b, flag(0), out),
             Op::SyncAll => self.sync_all(),
-            Op::SyncMaps => self.sync_maps(),
+            Op::SyncMaps if request.id == 0 => self.sync_maps(),
             Op::Stats => data_reply(self.statistics().to_string().as_bytes(), out),
             Op::Pause => {
                 std::thread::sleep(Duration::from_millis(word(0).min(1000)));

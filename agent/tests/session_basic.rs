@@ -161,3 +161,68 @@ fn directories_follow_renames_and_are_listed() {
     assert_eq!(world.stat("/r/d"), Err(Errno::ENOENT));
     assert_eq!(world.call(World::named(Op::RmDir, "/r/e", &[])).map(|_| ()), Err(Errno::ENOTEMPTY));
 }
+
+/// What is compared and sent as one piece.
+const BLOCK: usize = 64 << 10;
+
+#[test]
+fn of_a_map_what_is_synced_is_sent() {
+    let world = World::new();
+    let (open, shadow, id) = world.mapped("m", &vec![b'a'; 4 * BLOCK]);
+    for block in [0, 2] {
+        shadow.write_all_at(b"b", block * BLOCK as u64 + 5).unwrap();
+    }
+    let (from, to) = (2 * BLOCK as u64, 2 * BLOCK as u64 + 4096);
+    let before = world.bytes_sent();
+    world.call(World::on(Op::SyncMaps, id, &[from, to])).unwrap();
+    assert_eq!(world.bytes_sent() - before, BLOCK as u64);
+    assert_eq!((world.byte("m", 5), world.byte("m", 2 * BLOCK + 5)), (b'a', b'b'));
+    world.call(World::on(Op::FSync, open.id, &[])).unwrap();
+    assert_eq!(world.byte("m", 5), b'b');
+    // Beyond the end, there is nothing.
+    world.call(World::on(Op::SyncMaps, id, &[1 << 40, 1 << 41])).unwrap();
+    assert_eq!(world.stat("/r/m").unwrap().size, 4 * BLOCK as u64);
+}
+
+#[test]
+fn a_write_to_a_mapped_file_sends_its_own_block() {
+    let world = World::new();
+    let (open, shadow, _) = world.mapped("m", &vec![b'a'; 4 * BLOCK]);
+    shadow.write_all_at(b"b", 5).unwrap();
+    let before = world.bytes_sent();
+    let write = World::on(Op::PWrite, open.id, &[3 * BLOCK as u64 - 1]);
+    world.call(Request { a: b"cc", ..write }).unwrap();
+    assert_eq!(world.bytes_sent() - before, 2 * BLOCK as u64);
+    assert_eq!((world.byte("m", 5), world.byte("m", 3 * BLOCK)), (b'a', b'c'));
+    // A map shows what was written, and all of it is sent in the end.
+    let mut seen = [0; 2];
+    shadow.read_exact_at(&mut seen, 3 * BLOCK as u64 - 1).unwrap();
+    assert_eq!(&seen, b"cc");
+    world.flush(open.id).unwrap();
+    assert_eq!(world.byte("m", 5), b'b');
+}
+
+#[test]
+fn a_mapped_file_that_is_cut_or_grows_is_not_sent_again() {
+    let world = World::new();
+    let (open, shadow, id) = world.mapped("m", &vec![b'a'; 4 * BLOCK]);
+    let before = world.bytes_sent();
+    for size in [4 * BLOCK + 100, 64 * BLOCK, 3 * BLOCK + 100] {
+        world.call(World::on(Op::FTruncate, open.id, &[size as u64])).unwrap();
+        world.flush(open.id).unwrap();
+        assert_eq!(world.fstat(open.id).unwrap().size, size as u64);
+    }
+    // The blocks that were cut, and no others.
+    assert!(world.bytes_sent() - before < 4 * BLOCK as u64, "{}", world.bytes_sent() - before);
+    // What is written far behind the end leaves zeros between, which are not sent either.
+    let before = world.bytes_sent();
+    let far = 900 * BLOCK as u64;
+    shadow.write_all_at(b"z", far).unwrap();
+    world.call(World::on(Op::SyncMaps, id, &[far, far + 1])).unwrap();
+    world.flush(open.id).unwrap();
+    assert!(world.bytes_sent() - before < 4 * BLOCK as u64, "{}", world.bytes_sent() - before);
+    let mut whole = vec![b'a'; 3 * BLOCK + 100];
+    whole.resize(900 * BLOCK, 0);
+    whole.push(b'z');
+    assert!(fs::read(world.there("m")).unwrap() == whole);
+}

@@ -110,6 +110,10 @@ impl Guest for FakeGuest {
         Ok(0x1000)
     }
 
+    fn maps(&mut self) -> Result<i32, Errno> {
+        Err(Errno::ENOENT)
+    }
+
     fn seek(&mut self, _: i32, offset: i64, whence: i32) -> Result<i64, Errno> {
         self.position = if whence == libc::SEEK_CUR { self.position + offset } else { offset };
         Ok(self.position)

@@ -184,8 +184,9 @@ ops! {
     /// `mknod` of `a`, of a kind that no server has (a pipe, a socket, a device): fails with what is
     /// wrong with the name, else with EPERM.
     MkNod = 49;
-    /// Everything that any guest wrote through a shared map is on the server's disk when the reply
-    /// comes, or the first error.
+    /// What any guest wrote through a shared map to the bytes from `args[0]` to `args[1]` of shadow
+    /// `id`, or (`id` = 0) to any file, is on the server's disk when the reply comes, or the first
+    /// error.
     SyncMaps = 50;
 }
 

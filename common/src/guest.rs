@@ -122,6 +122,12 @@ pub trait Guest {
     /// As mmap(2).
     fn map(&mut self, fd: i32, args: [usize; 6]) -> Result<usize, Errno>;
 
+    /// A descriptor (of the handler's process, to be closed) of `/proc/PID/maps` of the guest.
+    ///
+    /// # Errors
+    /// As open(2).
+    fn maps(&mut self) -> Result<i32, Errno>;
+
     /// lseek(2) on the guest's descriptor.
     ///
     /// # Errors

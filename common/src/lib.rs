@@ -26,6 +26,7 @@
     clippy::unreachable
 )]
 
+mod areas;
 pub mod attr;
 pub mod bytes;
 pub mod client;

@@ -84,7 +84,12 @@ fn try_start(session: &[u8]) -> Result<(), (Errno, &'static [u8])> {
 /// Makes the session directory with its rules, if they are not there.
 pub(crate) fn prepare(session: &[u8]) -> Result<(), Errno> {
     let cut = session.iter().rposition(|&b| b == b'/').ok_or(Errno::EINVAL)?;
-    private_dir(session.get(..cut).unwrap_or_default())?;
+    let users = session.get(..cut).unwrap_or_default();
+    // A program that was another user's when the name was made: it would lock that user out.
+    if names_another(users, memory::raw(Sysno::geteuid, [0; 6])?) {
+        return Err(Errno::EACCES);
+    }
+    private_dir(users)?;
     private_dir(session)?;
     let rules = namespace::terminated(&[session, b"/rules"]);
     let at = rules.get().as_ptr() as usize;
@@ -109,22 +114,32 @@ pub(crate) fn prepare(session: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Whether a directory `…/parrot.UID` is for another user.
+fn names_another(path: &[u8], uid: usize) -> bool {
+    let last = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    let digits = last.strip_prefix(b"parrot.").and_then(|digits| core::str::from_utf8(digits).ok());
+    digits.and_then(|digits| digits.parse().ok()).is_some_and(|named: usize| named != uid)
+}
+
 /// Makes a directory that is ours alone, or finds that it is.
 fn private_dir(path: &[u8]) -> Result<(), Errno> {
     let path = namespace::terminated(&[path]);
     let at = path.get().as_ptr() as usize;
-    let cwd = arg(libc::AT_FDCWD);
-    match memory::raw(Sysno::mkdirat, [cwd, at, 0o700, 0, 0, 0]) {
-        Ok(_) => return Ok(()),
-        Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(errno),
+    match memory::raw(Sysno::mkdirat, [arg(libc::AT_FDCWD), at, 0o700, 0, 0, 0]) {
+        Err(Errno::EEXIST) if is_own(path.get())? => Ok(()),
+        Err(Errno::EEXIST) => Err(Errno::EACCES),
+        other => other.map(|_| ()),
     }
+}
+
+/// Whether a path, with its zero byte, is a directory of this user's.
+pub(crate) fn is_own(path: &[u8]) -> Result<bool, Errno> {
     let mut stat = memory::zeroed_stat();
-    let to = core::ptr::from_mut(&mut stat) as usize;
-    memory::raw(Sysno::newfstatat, [cwd, at, to, arg(libc::AT_SYMLINK_NOFOLLOW), 0, 0])?;
+    let (at, to) = (path.as_ptr() as usize, core::ptr::from_mut(&mut stat) as usize);
+    let flags = arg(libc::AT_SYMLINK_NOFOLLOW);
+    memory::raw(Sysno::newfstatat, [arg(libc::AT_FDCWD), at, to, flags, 0, 0])?;
     let me = memory::raw(Sysno::geteuid, [0; 6])?;
-    let dir = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    if dir && stat.st_uid as usize == me { Ok(()) } else { Err(Errno::EACCES) }
+    Ok(stat.st_mode & libc::S_IFMT == libc::S_IFDIR && stat.st_uid as usize == me)
 }
 
 /// Starts the agent as nobody's child.

@@ -18,7 +18,7 @@
 #![expect(unsafe_code, reason = "the constructor and the environment's array")]
 
 use crate::text::Text;
-use crate::{c, fds, memory, namespace};
+use crate::{agent, c, fds, memory, namespace};
 use core::ffi::{c_char, c_int};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use parrot_common::client::MAX_SESSION;
@@ -284,7 +284,11 @@ fn usable(base: &[u8], out: &mut [u8]) -> Option<usize> {
     let fd = sys::openat(libc::AT_FDCWD, path.get(), flags, 0).ok()?;
     let len = fds::kernel_name(Some(fd), out);
     sys::close(fd);
-    len
+    // Where somebody else has taken our place, there is none for us.
+    let mut place = Text::<1024>::new();
+    let uid = memory::raw(Sysno::geteuid, [0; 6]).ok()?;
+    place.put(out.get(..len?)?).put(b"/parrot.").number(uid as u64).put(b"\0");
+    if agent::is_own(place.get()) == Ok(false) { None } else { len }
 }
 
 /// Writes `parrot: …` and a newline to the standard error.

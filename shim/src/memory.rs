@@ -259,6 +259,11 @@ impl Guest for Own<'_> {
         result
     }
 
+    fn maps(&mut self) -> Result<i32, Errno> {
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        sys::openat(libc::AT_FDCWD, b"/proc/self/maps\0", flags, 0)
+    }
+
     fn seek(&mut self, fd: i32, offset: i64, whence: i32) -> Result<i64, Errno> {
         let args = [arg(fd), (offset as isize).cast_unsigned(), arg(whence), 0, 0, 0];
         raw(Sysno::lseek, args).map(|at| at.cast_signed() as i64)

@@ -82,6 +82,30 @@ static void by_msync(void) {
     if (msync(at, 10000, MS_SYNC) == 0 || errno != ENOMEM) printf("msync of nothing: errno %d\n", errno);
 }
 
+static char *mapped_at(char *at, int prot, int flags, int fd, off_t offset) {
+    if (mmap(at, PAGE, prot, flags | MAP_FIXED, fd, offset) != at) die("mmap");
+    return at;
+}
+
+/* Pages side by side that are not so in the file; then one of them is no file's. */
+static void by_parts(void) {
+    int fd = start(O_RDWR);
+    char *at = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *second = mapped_at(at, PROT_READ | PROT_WRITE, MAP_SHARED, fd, PAGE);
+    char *first = mapped_at(at + PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    memcpy(second + 10, "SECOND", 6);
+    memcpy(first + 10, "FIRST!", 6);
+    synced(at, 2 * PAGE);
+    show("first behind", behind, 10);
+    show("second behind", behind, PAGE + 10);
+    mapped_at(first, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memcpy(second + 20, "MIXED!", 6);
+    synced(at, 2 * PAGE);
+    show("second behind, with another", behind, PAGE + 20);
+    munmap(at, 2 * PAGE);
+    close(fd);
+}
+
 static void by_munmap(void) {
     int fd = start(O_RDWR);
     char *at = shared(fd, 10000);
@@ -243,7 +267,7 @@ static void both(void) {
 
 int main(int count, char **words) {
     static const struct { const char *name; void (*run)(void); } steps[] = {
-        {"msync", by_msync}, {"munmap", by_munmap}, {"exit", by_exit}, {"kill", by_kill},
+        {"msync", by_msync}, {"parts", by_parts}, {"munmap", by_munmap}, {"exit", by_exit}, {"kill", by_kill},
         {"fork", by_fork}, {"grow", by_growth}, {"cut", by_cutting}, {"beyond", beyond},
         {"private", by_private}, {"unlinked", unlinked}, {"made", made}, {"both", both},
     };

@@ -41,7 +41,16 @@ impl Place {
     /// When its server does not start.
     #[must_use]
     pub fn new(kind: PlaceKind) -> Self {
-        let dir = TempDir::new();
+        Self::below(kind, TempDir::new())
+    }
+
+    /// Makes an empty place below a directory.
+    ///
+    /// # Panics
+    ///
+    /// When its server does not start.
+    #[must_use]
+    pub fn below(kind: PlaceKind, dir: TempDir) -> Self {
         let export = dir.sub("export");
         // Guests work one level down, so that `..` of their root is remote too.
         let backing = dir.sub("export/w");

@@ -21,6 +21,8 @@ use crate::run::{self, Run, Running};
 const DEADLINE: Duration = Duration::from_secs(60);
 /// How long processes may take to go away at the end of a session.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How long an agent may: it removes what it kept of thousands of files, on a disk that others use.
+const CLEANING: Duration = Duration::from_secs(40);
 
 /// How the guest's calls are caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,14 +124,20 @@ impl Session {
         self.dir.path().join("session")
     }
 
-    /// The directories of this session's agents: `parrot.UID/KEY`, one for each set of rules.
+    /// The directories of this session's agents: `parrot.UID/KEY`, one for each set of rules. In
+    /// `TMPDIR` when they had to go there.
     #[must_use]
     pub fn agents(&self) -> Vec<PathBuf> {
         let below = |dir: &Path| {
             let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
             entries.map(|entry| entry.path()).collect::<Vec<_>>()
         };
-        below(&self.directory()).iter().flat_map(|users| below(users)).collect()
+        let mut users = below(&self.directory());
+        users.extend(below(&self.dir.path().join("tmp")));
+        users.retain(|dir| {
+            dir.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"parrot."))
+        });
+        users.iter().flat_map(|users| below(users)).collect()
     }
 
     /// The environment that every guest starts with, and nothing else.
@@ -242,12 +250,14 @@ impl Session {
         for dir in self.agents().into_iter().filter(|_| agent.exists()) {
             let mut stop = self.clean(&agent);
             stop.arg("--stop").arg(dir);
-            let _ = run::run(&mut stop, Duration::from_secs(10));
+            let _ = run::run(&mut stop, CLEANING);
         }
-        let until = Instant::now() + GOODBYE;
+        let start = Instant::now();
         loop {
             let left = self.processes();
-            if left.is_empty() || Instant::now() >= until {
+            let agent = left.iter().any(|(_, line)| line.contains("parrot-agent"));
+            let patience = if agent { CLEANING } else { GOODBYE };
+            if left.is_empty() || start.elapsed() >= patience {
                 for (pid, _) in &left {
                     let _ = kill(*pid, Signal::SIGKILL);
                 }

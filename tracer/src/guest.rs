@@ -24,7 +24,7 @@ use parrot_common::syscall::TABLE;
 use parrot_common::{Errno, FdClass, Guest, Opened, sys};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 /// Bytes of the area for placed data.
@@ -319,6 +319,11 @@ impl Guest for Tracee<'_> {
         let mapped = self.call(libc::SYS_mmap, [addr, length, protection, flags, opened, offset]);
         self.call(libc::SYS_close, [opened, 0, 0, 0, 0, 0]);
         Errno::check(mapped)
+    }
+
+    fn maps(&mut self) -> Result<i32, Errno> {
+        let maps = fs::File::open(format!("/proc/{}/maps", self.tid)).map_err(|e| errno(&e))?;
+        Ok(maps.into_raw_fd())
     }
 
     fn seek(&mut self, fd: i32, offset: i64, whence: i32) -> Result<i64, Errno> {

@@ -2,6 +2,7 @@
 
 use crate::driver::Config;
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,7 +118,7 @@ impl fmt::Debug for SessionConfig {
 }
 
 /// Where sessions of this user lie: the first of `PARROT_TEMP_DIR`, `TMPDIR`, `/tmp`, `/var/tmp`
-/// and `/dev/shm` where directories can be made.
+/// and `/dev/shm` where directories can be made and nobody else has taken this user's place.
 #[must_use]
 pub fn pick_base() -> PathBuf {
     let given = ["PARROT_TEMP_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os);
@@ -128,5 +129,12 @@ pub fn pick_base() -> PathBuf {
 
 fn is_writable(dir: &Path) -> bool {
     let mode = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
-    dir.is_dir() && nix::unistd::access(dir, mode).is_ok()
+    dir.is_dir() && nix::unistd::access(dir, mode).is_ok() && !is_taken(dir)
+}
+
+/// Whether `DIR/parrot.UID` is not ours, though it is there.
+fn is_taken(dir: &Path) -> bool {
+    let me = nix::unistd::geteuid();
+    let place = std::fs::symlink_metadata(dir.join(format!("parrot.{me}")));
+    place.is_ok_and(|place| !place.is_dir() || place.uid() != me.as_raw())
 }

@@ -1,6 +1,6 @@
 //! Operations on the bytes of open files.
 
-use super::flush::Upload;
+use super::flush::{Stamp, Upload};
 use super::halt::{Halt, Res};
 use super::mount::wire;
 use super::node::{Complete, Node, Work};
@@ -13,6 +13,7 @@ use parrot_common::shadow::ShadowId;
 use parrot_common::{Errno, Reply};
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -108,6 +109,7 @@ impl Core {
     ) -> Res<Reply> {
         let append = if offset.is_some() { 0 } else { libc::O_APPEND };
         let mut file = File::from(self.store.reopen(current.id, libc::O_WRONLY | append)?);
+        let before = Stamp::of(&file.metadata()?);
         let end = match offset {
             Some(offset) => {
                 file.write_all_at(bytes, offset)?;
@@ -118,7 +120,11 @@ impl Core {
                 file.stream_position()?
             }
         };
-        self.flush(node, work)?;
+        let after = Stamp::of(&file.metadata()?);
+        self.flush_part(node, work, end - bytes.len() as u64..end)?;
+        if let Some(upload) = &mut work.upload {
+            upload.wrote_through(&before, after);
+        }
         let value = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         Ok(Reply { value, aux: [end, 0, 0], ..EMPTY })
     }
@@ -182,7 +188,7 @@ impl Core {
         if let Object::Served(served) = &object {
             served.handle.ftruncate(size)?;
             if let Some(upload) = &mut work.upload {
-                upload.forget(size);
+                upload.resize(size);
             }
         } else if work.upload.is_none() {
             return Err(Errno::EINVAL.into());
@@ -201,7 +207,7 @@ impl Core {
         self.flush(node, &mut work)?;
         node.mount.driver.truncate(wire(path), size)?;
         if let Some(upload) = &mut work.upload {
-            upload.forget(size);
+            upload.resize(size);
         }
         self.wrote(node, &mut work, |file| file.set_len(size));
         Ok(())
@@ -362,8 +368,9 @@ impl Core {
         if node.writable.load(Ordering::Acquire) {
             let mut work = node.work.lock();
             self.flush(&node, &mut work)?;
-            if disk && let Some(upload) = &work.upload {
-                upload.handle().fsync()?;
+            if let Some(upload) = &work.upload {
+                // What came by other ways lies in the same file on the server.
+                return if disk { Ok(upload.handle().fsync().map(|()| EMPTY)?) } else { Ok(EMPTY) };
             }
         }
         if let Some(served) = served.filter(|served| disk && served.blocks.is_none()) {
@@ -379,6 +386,20 @@ impl Core {
             Some((_, errno)) => Err((*errno).into()),
             None => Ok(EMPTY),
         }
+    }
+
+    /// Sends what was written through maps into a part of a file, to the server's disk.
+    pub(super) fn sync_part(&self, id: ShadowId, part: Range<u64>) -> Res<Reply> {
+        let Object::Complete(shadow) = self.object(id)? else { return Err(Errno::EINVAL.into()) };
+        let node = &shadow.node;
+        let mut work = node.work.lock();
+        if work.current.as_ref().is_some_and(|current| current.id == id) {
+            self.flush_part(node, &mut work, part)?;
+            if let Some(upload) = &work.upload {
+                upload.handle().fsync()?;
+            }
+        }
+        Ok(EMPTY)
     }
 
     /// Sends what was written through maps, to the servers' disks.

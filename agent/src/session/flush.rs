@@ -20,6 +20,7 @@ use parrot_common::Errno;
 use parrot_common::shadow::ShadowId;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
@@ -40,8 +41,8 @@ static ZERO_HASH: LazyLock<u64> = LazyLock::new(|| xxh3_64(&vec![0; BLOCK]));
 #[derive(Debug)]
 pub(super) struct Upload {
     handle: Box<dyn RemoteFile>,
-    /// Hashes of the blocks as the server has them.
-    hashes: Vec<u64>,
+    /// Hashes of the blocks as the server has them, where that is known.
+    hashes: Vec<Option<u64>>,
     /// The server's size.
     size: u64,
     /// The shadow as it was before the last upload read it.
@@ -95,8 +96,8 @@ impl Upload {
     pub(super) fn same(handle: Box<dyn RemoteFile>, file: &File) -> io::Result<Self> {
         let mut upload = Self::empty(handle);
         upload.stamp = Some(Stamp::of(&file.metadata()?));
-        each_chunk(file, |_, chunk| {
-            upload.hashes.extend(chunk.chunks(BLOCK).map(xxh3_64));
+        each_chunk(file, 0..u64::MAX, |_, chunk| {
+            upload.hashes.extend(chunk.chunks(BLOCK).map(|block| Some(xxh3_64(block))));
             upload.size += chunk.len() as u64;
             Ok::<_, io::Error>(())
         })?;
@@ -111,8 +112,17 @@ impl Upload {
         self.racy = true;
     }
 
-    /// Somebody else changed the server's size: everything is compared again.
-    pub(super) fn forget(&mut self, size: u64) {
+    /// This session has cut or extended the server's file.
+    pub(super) fn resize(&mut self, size: u64) {
+        // A block that was cut, or was the last one and is longer now, has another hash.
+        self.hashes.truncate(usize::try_from(size / BLOCK as u64).unwrap_or(usize::MAX));
+        self.note_zeros(size.div_ceil(BLOCK as u64));
+        self.size = size;
+        self.racy = true;
+    }
+
+    /// What the server has is not known: everything is compared again.
+    fn forget(&mut self, size: u64) {
         self.hashes.clear();
         self.size = size;
         self.racy = true;
@@ -122,20 +132,58 @@ impl Upload {
         self.handle.as_ref()
     }
 
-    fn is_clean(&self, now: &Stamp) -> bool {
-        !self.mapped && !self.racy && self.stamp.as_ref() == Some(now)
+    /// Keeps why an upload failed.
+    fn note_failure(&mut self, node: &Node, result: Res<()>) -> Res<()> {
+        if let Err(halt) = &result {
+            let name = node.logical().0;
+            self.failed = Some(format!("{}: {halt}", String::from_utf8_lossy(&name)));
+        }
+        result
     }
 
-    /// Sends what differs.
-    fn send(&mut self, file: &File, size: u64, stats: &super::stats::Stats) -> Res<()> {
+    fn is_clean(&self, now: &Stamp) -> bool {
+        !self.mapped && self.looks_clean(now)
+    }
+
+    /// Nothing was written but, perhaps, through a map, which need not show before it is synced.
+    fn looks_clean(&self, now: &Stamp) -> bool {
+        (self.mapped || !self.racy) && self.stamp.as_ref() == Some(now)
+    }
+
+    /// We have written a mapped shadow ourselves, and sent that: it looks as before. What guests did
+    /// in the same moment is found all the same, as long as the map is there.
+    pub(super) fn wrote_through(&mut self, before: &Stamp, after: Stamp) {
+        if self.mapped && self.looks_clean(before) {
+            self.stamp = Some(after);
+        }
+    }
+
+    /// The server's end moves up to a block: it has zeros in all blocks between.
+    fn note_zeros(&mut self, until: u64) {
+        let until = usize::try_from(until).unwrap_or(usize::MAX);
+        while self.hashes.len() < until {
+            let start = (self.hashes.len() * BLOCK) as u64;
+            self.hashes.push((start >= self.size).then_some(*ZERO_HASH));
+        }
+    }
+
+    /// Sends what differs in a part of the file, by whole blocks.
+    fn send(
+        &mut self,
+        file: &File,
+        size: u64,
+        part: Range<u64>,
+        stats: &super::stats::Stats,
+    ) -> Res<()> {
         if size < self.size {
             self.handle.ftruncate(size)?;
-            self.size = size;
-            // The last block was cut: it has another hash now.
-            self.hashes.truncate(usize::try_from(size / BLOCK as u64).unwrap_or(usize::MAX));
+            self.resize(size);
         }
         let zero = *ZERO_HASH;
-        each_chunk(file, |offset, chunk| {
+        let (start, end) = (part.start / BLOCK as u64, part.end.div_ceil(BLOCK as u64));
+        let part = start * BLOCK as u64..end.saturating_mul(BLOCK as u64);
+        each_chunk(file, part, |offset, chunk| {
+            self.note_zeros(offset / BLOCK as u64);
             let first = usize::try_from(offset / BLOCK as u64).unwrap_or(usize::MAX);
             let new: Vec<u64> = chunk.chunks(BLOCK).map(xxh3_64).collect();
             let old = self.hashes.get(first..).unwrap_or_default();
@@ -144,9 +192,9 @@ impl Upload {
                 .iter()
                 .enumerate()
                 .map(|(index, hash)| match old.get(index) {
-                    Some(old) => old != hash,
+                    Some(Some(old)) => old != hash,
                     // A hole beyond the end stays one.
-                    None => *hash != zero || offset + ((index * BLOCK) as u64) < end,
+                    _ => *hash != zero || offset + ((index * BLOCK) as u64) < end,
                 })
                 .collect();
             for run in runs(&differs) {
@@ -158,29 +206,35 @@ impl Upload {
             }
             for (index, hash) in new.into_iter().enumerate() {
                 match self.hashes.get_mut(first + index) {
-                    Some(place) => *place = hash,
-                    None => self.hashes.push(hash),
+                    Some(place) => *place = Some(hash),
+                    None => self.hashes.push(Some(hash)),
                 }
             }
             Ok::<_, Halt>(())
         })?;
         if self.size < size {
             self.handle.ftruncate(size)?;
-            self.size = size;
+            self.resize(size);
         }
         Ok(())
     }
 }
 
-/// Reads a file from its start in pieces.
+/// Reads a part of a file in pieces.
 fn each_chunk<E: From<io::Error>>(
     file: &File,
+    part: Range<u64>,
     mut work: impl FnMut(u64, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let size = usize::try_from(file.metadata()?.size()).unwrap_or(usize::MAX);
-    let mut buffer = vec![0; size.min(CHUNK)];
-    let mut offset = 0;
-    while !buffer.is_empty() {
+    let end = part.end.min(file.metadata()?.size());
+    let left = |offset: u64| usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; left(part.start).min(CHUNK)];
+    let mut offset = part.start;
+    loop {
+        buffer.truncate(left(offset));
+        if buffer.is_empty() {
+            break;
+        }
         let mut used = 0;
         while let Some(rest) = buffer.get_mut(used..).filter(|rest| !rest.is_empty()) {
             match file.read_at(rest, offset + used as u64) {
@@ -203,8 +257,8 @@ fn each_chunk<E: From<io::Error>>(
 }
 
 /// The runs of `true`.
-fn runs(flags: &[bool]) -> Vec<std::ops::Range<usize>> {
-    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+fn runs(flags: &[bool]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
     for (index, _) in flags.iter().enumerate().filter(|(_, flag)| **flag) {
         match runs.last_mut() {
             Some(run) if run.end == index => run.end += 1,
@@ -300,13 +354,9 @@ impl Core {
         let begin = SystemTime::now();
         let file = File::open(path)?;
         let (sent, before) = (self.stats.bytes_sent(), upload.size);
-        let result = upload.send(&file, stamp.size, &self.stats);
-        let result = result.or_else(|halt| self.reconnect(node, upload, &file, &stamp, halt));
-        if let Err(halt) = result {
-            upload.failed =
-                Some(format!("{}: {}", String::from_utf8_lossy(&node.logical().0), halt));
-            return Err(halt);
-        }
+        let result = upload.send(&file, stamp.size, 0..stamp.size, &self.stats);
+        let result = result.or_else(|halt| self.reconnect(node, upload, &file, stamp.size, halt));
+        upload.note_failure(node, result)?;
         upload.failed = None;
         upload.racy = stamp.is_younger_than(begin - TICK);
         upload.stamp = Some(stamp);
@@ -324,6 +374,31 @@ impl Core {
         Ok(self.journal.note(current.id, &stamp.text(), &node.logical().0)?)
     }
 
+    /// Sends what guests wrote into a part of a node's shadow. The rest stays as dirty as it was.
+    pub(super) fn flush_part(
+        &self,
+        node: &Arc<Node>,
+        work: &mut Work,
+        part: Range<u64>,
+    ) -> Res<()> {
+        let (Some(current), Some(upload)) = (&work.current, &mut work.upload) else {
+            return Ok(());
+        };
+        if node.name().is_none() && node.last.lock().nlink <= 1 {
+            return Ok(());
+        }
+        let file = File::open(self.store.complete_path(current.id))?;
+        let size = file.metadata()?.size();
+        let result = upload.send(&file, size, part, &self.stats);
+        let result = result.or_else(|halt| self.reconnect(node, upload, &file, size, halt));
+        upload.note_failure(node, result)?;
+        work.valid = None;
+        for name in node.names.lock().iter() {
+            node.server().cache.expire(name);
+        }
+        Ok(())
+    }
+
     /// A file handle can be lost with its connection: one more try with a new one, if the name
     /// still means the same file.
     fn reconnect(
@@ -331,7 +406,7 @@ impl Core {
         node: &Node,
         upload: &mut Upload,
         file: &File,
-        stamp: &Stamp,
+        size: u64,
         halt: Halt,
     ) -> Res<()> {
         let lost = matches!(&halt, Halt::Error(error)
@@ -345,7 +420,7 @@ impl Core {
         }
         upload.handle = handle;
         upload.forget(attr.size);
-        upload.send(file, stamp.size, &self.stats)
+        upload.send(file, size, 0..size, &self.stats)
     }
 
     /// Sends what guests wrote into a file, waiting for others who do.
@@ -354,6 +429,22 @@ impl Core {
             return Ok(());
         }
         self.flush(node, &mut node.work.lock())
+    }
+
+    /// As `flush_node`, for a look at the attributes: what was stored through a map and not synced
+    /// need not show in them.
+    pub(super) fn flush_shown(&self, node: &Arc<Node>) -> Res<()> {
+        if !node.writable.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut work = node.work.lock();
+        if let (Some(current), Some(upload)) = (&work.current, &work.upload)
+            && fs::metadata(self.store.complete_path(current.id))
+                .is_ok_and(|now| upload.looks_clean(&Stamp::of(&now)))
+        {
+            return Ok(());
+        }
+        self.flush(node, &mut work)
     }
 
     /// Sends a shadow that a guest has closed, and if it was the last one, ends the writing.
@@ -448,7 +539,7 @@ impl Core {
         let (handle, attr) = mount.driver.open(wire(&path), flags, 0o600)?;
         let mut upload = Upload::empty(handle);
         upload.size = attr.size;
-        upload.send(&file, now.size, &self.stats)?;
+        upload.send(&file, now.size, 0..now.size, &self.stats)?;
         Ok(true)
     }
 }

@@ -182,7 +182,7 @@ impl Core {
             }
             Object::Program(_) => return Err(Errno::EBADF.into()),
         };
-        self.flush_node(&node)?;
+        self.flush_shown(&node)?;
         let attr = self.attr_of(&node, age)?;
         let attr = self.with_shadow_size(&node, attr);
         attr_reply(&node.server().show(&attr, self.me), out)

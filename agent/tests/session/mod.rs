@@ -12,10 +12,11 @@ use parrot_agent::session::Limits;
 use parrot_agent::{Session, SessionConfig, Who};
 use parrot_common::attr::ATTR_LEN;
 use parrot_common::mountlist::Builder;
-use parrot_common::shadow::Kind;
+use parrot_common::shadow::{Kind, parse_link};
 use parrot_common::{Attr, Errno, Name, Op, Reply, Request, Stop};
 use std::fs::File;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -155,6 +156,26 @@ impl World {
         })
     }
 
+    /// Makes a file, opens it, and does for it what a shared map needs: the file that is mapped, and
+    /// its number.
+    pub(crate) fn mapped(&self, name: &str, bytes: &[u8]) -> (Open, File, u64) {
+        self.put(name, bytes);
+        let open = self.open(&format!("/r/{name}"), libc::O_RDWR).unwrap();
+        assert_eq!(open.kind, Kind::Served);
+        let (reply, _) = self.call(Self::on(Op::Complete, open.id, &[1])).unwrap();
+        let shadow = file(reply.fds[0]);
+        let name = std::fs::read_link(format!("/proc/self/fd/{}", shadow.as_raw_fd())).unwrap();
+        let dir = self.session.dir().as_os_str().as_bytes();
+        let (id, kind) = parse_link(name.as_os_str().as_bytes(), dir).unwrap();
+        assert_eq!(kind, Kind::Complete);
+        (open, shadow, id)
+    }
+
+    /// A byte of a file as the server has it.
+    pub(crate) fn byte(&self, name: &str, at: usize) -> u8 {
+        std::fs::read(self.there(name)).unwrap()[at]
+    }
+
     pub(crate) fn attr(&self, request: Request<'_>) -> Result<Attr, Errno> {
         let (reply, out) = self.call(request)?;
         assert_eq!(reply.len, ATTR_LEN);
@@ -178,10 +199,19 @@ impl World {
         self.call(Request { b: to.as_bytes(), ..Request::named(op, name) }).map(|_| ())
     }
 
+    fn statistics(&self) -> serde_json::Value {
+        let (_, text) = self.call(Request::new(Op::Stats)).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    /// Bytes of files that went to the server so far.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.statistics()["bytes_sent"].as_u64().unwrap()
+    }
+
     /// Requests that reached the server so far.
     pub(crate) fn requests(&self) -> u64 {
-        let (_, text) = self.call(Request::new(Op::Stats)).unwrap();
-        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let value = self.statistics();
         value["servers"].as_array().unwrap().iter().map(|s| s["requests"].as_u64().unwrap()).sum()
     }
 

@@ -4,12 +4,14 @@
 //! the file that holds its bytes.
 
 use super::{Args, Cx};
+use crate::areas;
 use crate::errno::Errno;
 use crate::files::{Files, Op, Request};
 use crate::guest::{FdClass, Guest};
 use crate::outcome::{Outcome, Reason};
-use crate::shadow::{Kind, ShadowId, served_mode};
+use crate::shadow::{Kind, ShadowId, parse_link, served_mode};
 use crate::sys;
+use core::ops::Range;
 use syscalls::Sysno;
 
 impl<G: Guest, F: Files> Cx<'_, G, F> {
@@ -44,17 +46,71 @@ impl<G: Guest, F: Files> Cx<'_, G, F> {
         }
     }
 
-    /// msync(2): which file lies there the kernel alone knows, so all maps of the session are sent.
+    /// msync(2): the pages that it names are sent, if the kernel tells which file lies there, else
+    /// all that is mapped in the session. A shadow has no need to be on this machine's disk.
     pub(crate) fn msync(&mut self, a: Args) -> Outcome {
-        if a.int(2) & libc::MS_SYNC == 0 {
+        let (from, flags) = (a.raw(0), a.int(2));
+        if flags & libc::MS_SYNC == 0 {
             return Outcome::Pass(Reason::Declared);
         }
-        let synced = self.guest.native(sys::number(Sysno::msync), a.0);
-        if Errno::check(synced).is_err() {
-            return Outcome::Done(synced);
+        // As the kernel: to the end of the last page.
+        let Some(to) = from.checked_add(a.raw(1)).and_then(|to| to.checked_next_multiple_of(4096))
+        else {
+            return Outcome::Fail(Errno::ENOMEM);
+        };
+        let maps = self.guest.maps();
+        let ours =
+            maps.is_ok_and(|maps| self.each_shadow(maps, from..to, |_, _, _| Ok(())).is_ok());
+        let args = [from, a.raw(1), sys::arg(flags & !libc::MS_SYNC | libc::MS_ASYNC), 0, 0, 0];
+        let args = if ours { args } else { a.0 };
+        let synced = self.guest.native(sys::number(Sysno::msync), args);
+        let sent = match maps {
+            _ if Errno::check(synced).is_err() => Ok(()),
+            Ok(maps) if ours => self.each_shadow(maps, from..to, |cx, id, part| {
+                cx.sync_maps(Request::on(Op::SyncMaps, id).args([part.start, part.end, 0, 0, 0]))
+            }),
+            _ => self.sync_maps(Request::new(Op::SyncMaps)),
+        };
+        if let Ok(maps) = maps {
+            sys::close(maps);
         }
-        let sent = self.files.call(&Request::new(Op::SyncMaps), &mut []);
-        Outcome::from_result(sent.map(|_| 0).map_err(super::data::errno))
+        match sent {
+            Ok(()) => Outcome::Done(synced),
+            Err(errno) => Outcome::Fail(errno),
+        }
+    }
+
+    fn sync_maps(&mut self, request: Request<'_>) -> Result<(), Errno> {
+        self.files.call(&request, &mut []).map(|_| ()).map_err(super::data::errno)
+    }
+
+    /// What is mapped there of shadows: which, and which of its bytes.
+    ///
+    /// # Errors
+    /// EINVAL when there is anything else, or it cannot be known.
+    fn each_shadow(
+        &mut self,
+        maps: i32,
+        range: Range<usize>,
+        mut each: impl FnMut(&mut Self, ShadowId, Range<u64>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut at = range.start;
+        while at < range.end {
+            let name = self.scratch.data.get_mut(..4096).unwrap_or_default();
+            let area = areas::at(maps, at, name)?;
+            let Some((id, Kind::Complete)) = parse_link(area.name, self.ns.session) else {
+                return Err(Errno::EINVAL);
+            };
+            let end = area.end.min(range.end);
+            let part = |to: usize| area.offset.saturating_add(to.saturating_sub(area.start) as u64);
+            let part = part(at)..part(end);
+            if end <= at {
+                return Err(Errno::EINVAL);
+            }
+            at = end;
+            each(self, id, part)?;
+        }
+        Ok(())
     }
 
     /// A descriptor (of the handler's process) of the file with all bytes.

@@ -119,8 +119,32 @@ hook! {
             }
         }
         let mut about = memory::zeroed_stat();
-        if stat(path, &mut about) != 0 { -1 } else { real(c"/".as_ptr(), name) }
+        if stat(path, &mut about) != 0 {
+            -1
+        } else if name == libc::_PC_LINK_MAX {
+            link_max(path)
+        } else {
+            real(c"/".as_ptr(), name)
+        }
     }
+}
+
+/// How many links a file may have where it really lies.
+fn link_max(path: *const c_char) -> c_long {
+    /// What a server's file system takes nobody knows: what libc says of one that it does not know.
+    const UNKNOWN: c_long = 127;
+    let fd = super::open::open(path, libc::O_PATH | libc::O_CLOEXEC, 0);
+    if fd < 0 {
+        return -1;
+    }
+    if !fds::plain(fd) {
+        super::descriptor::close(fd);
+        return UNKNOWN;
+    }
+    // SAFETY: no pointers.
+    let most = unsafe { libc::fpathconf(fd, libc::_PC_LINK_MAX) };
+    super::descriptor::close(fd);
+    most
 }
 
 fn empty() -> StatFs {

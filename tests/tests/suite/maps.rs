@@ -4,7 +4,7 @@
 use parrot_tests::compile::{Link, guest};
 use parrot_tests::{Guest, case};
 
-const STEPS: &str = "msync munmap exit kill fork grow cut beyond private unlinked both made";
+const STEPS: &str = "msync parts munmap exit kill fork grow cut beyond private unlinked both made";
 
 /// Every step on a file of its own that was there before, then on one that was just made through
 /// Parrot: that one has another kind of shadow.
@@ -20,7 +20,7 @@ fn maps(g: &mut Guest, link: Link) {
         let run = format!("sh -c '{program} {step} $R/{step} $B/{step}; true'");
         text.push_str(&format!("{run} 2>/dev/null; cat $R/{step} | md5sum\n"));
     }
-    for step in ["msync", "munmap", "fork", "cut", "unlinked", "both"] {
+    for step in ["msync", "parts", "munmap", "fork", "cut", "unlinked", "both"] {
         let run = format!("{program} {step} $R/new $B/new");
         text.push_str(&format!(
             "head -c 10000 /dev/zero | tr '\\0' a > $R/new; {run}; cat $R/new | md5sum; rm -f $R/new\n"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use parrot_tests::compile::{Link, guest};
-use parrot_tests::{End, Guest, PlaceKind, Session, Technique, case, programs};
+use parrot_tests::{End, Guest, Place, PlaceKind, Session, Technique, case, programs};
 
 const TREE: &str = "mkdir -p $R/d; echo hello > $R/f; echo x > $R/d/inner";
 
@@ -216,5 +216,45 @@ setpriv --reuid 65534 --clear-groups $L/id -u",
     // Natively it would be 0.
     assert_eq!(run.clone().code(0).out(), "65534\n", "{}", run.describe());
     assert!(run.err().contains("without that privilege"), "{}", run.describe());
+    session.finish();
+}
+
+/// Where another user has taken this user's place for sessions, they lie elsewhere.
+#[test]
+fn a_place_that_another_user_has_taken() {
+    if !nix::unistd::getuid().is_root() {
+        return;
+    }
+    let place = Place::new(PlaceKind::Local);
+    std::fs::write(place.backing().join("f"), "hello\n").unwrap();
+    for technique in [Technique::Preload, Technique::Trace] {
+        let session = Session::new(technique);
+        let taken = session.directory().join("parrot.0");
+        std::fs::create_dir(&taken).unwrap();
+        std::os::unix::fs::chown(&taken, Some(65534), Some(65534)).unwrap();
+        let run = session.run(&["cat", &format!("{}/f", place.root())]).code(0);
+        assert_eq!(run.out(), "hello\n");
+        assert_eq!(std::fs::read_dir(&taken).unwrap().count(), 0);
+        session.finish();
+    }
+}
+
+/// A program that was root when the name of its session was made, and then is somebody else, does
+/// not take root's place.
+#[test]
+fn a_program_that_gives_up_its_rights_takes_nobodys_place() {
+    if !nix::unistd::getuid().is_root() {
+        return;
+    }
+    let place = Place::new(PlaceKind::Local);
+    std::fs::write(place.backing().join("f"), "hello\n").unwrap();
+    let session = Session::new(Technique::Preload);
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+    std::fs::set_permissions(session.directory(), all).unwrap();
+    let program = "import os, sys\nos.readlink('/proc/self/exe')\nos.setuid(65534)\n\
+                   try: open(sys.argv[1])\nexcept OSError as e: print(e.errno)";
+    let run = session.run(&["python3", "-c", program, &format!("{}/f", place.root())]).code(0);
+    assert_eq!(run.out(), format!("{}\n", nix::libc::EIO), "{}", run.describe());
+    assert!(!session.directory().join("parrot.0").exists());
     session.finish();
 }
