@@ -17,8 +17,9 @@ use syscalls::Sysno;
 /// The arguments of clone(2) for a fork without an exit signal that no debugger follows: it would wait
 /// for the agent's end.
 const UNTRACED: [usize; 6] = [libc::CLONE_UNTRACED as usize, 0, 0, 0, 0, 0];
-/// How long a new agent may take until it listens.
-const PATIENCE_MS: usize = 10_000;
+/// How long a started agent may take until it listens, milliseconds; then another one is started. Of
+/// two that start one ends at once, and so does one that starts while a killed one is not quite gone.
+const PATIENCE_MS: [usize; 3] = [500, 2000, 7500];
 
 /// Whether this process has used the session.
 static USED: AtomicBool = AtomicBool::new(false);
@@ -77,8 +78,13 @@ fn try_start(session: &[u8]) -> Result<(), (Errno, &'static [u8])> {
     if debug::on(debug::PROCESS) {
         debug::process(&[b"starts ", path.get().strip_suffix(b"\0").unwrap_or_default()]);
     }
-    launch(&mut path, session).map_err(|errno| (errno, b"cannot fork".as_slice()))?;
-    wait_for_socket(session).map_err(|errno| (errno, b"it does not answer".as_slice()))
+    for patience in PATIENCE_MS {
+        launch(&mut path, session).map_err(|errno| (errno, b"cannot fork".as_slice()))?;
+        if comes_to_listen(session, patience) {
+            return Ok(());
+        }
+    }
+    Err((Errno::ETIMEDOUT, b"it does not answer"))
 }
 
 /// Makes the session directory with its rules, if they are not there.
@@ -208,14 +214,14 @@ fn end() -> ! {
     }
 }
 
-/// Waits until somebody listens in the session directory.
-fn wait_for_socket(session: &[u8]) -> Result<(), Errno> {
+/// Waits until somebody listens in the session directory, so many milliseconds.
+fn comes_to_listen(session: &[u8], patience: usize) -> bool {
     let dir = namespace::terminated(&[session]);
     let mut waited = 0;
     let mut pause: usize = 1;
-    while waited < PATIENCE_MS {
+    while waited < patience {
         if listens(dir.get()) {
-            return Ok(());
+            return true;
         }
         // struct timespec.
         let time = [0_i64, i64::try_from(pause).unwrap_or(1).wrapping_mul(1_000_000)];
@@ -225,7 +231,7 @@ fn wait_for_socket(session: &[u8]) -> Result<(), Errno> {
         waited = waited.saturating_add(pause);
         pause = pause.saturating_mul(2).min(50);
     }
-    Err(Errno::ETIMEDOUT)
+    false
 }
 
 fn listens(dir: &[u8]) -> bool {

@@ -145,6 +145,13 @@ pub(crate) struct Options {
     pub(crate) command: Vec<OsString>,
 }
 
+impl Options {
+    /// Whether any mount is given, so that the rules are not the built-in ones.
+    pub(crate) fn has_rules(&self) -> bool {
+        !self.mounts.is_empty() || self.mount_file.is_some() || self.mount_string.is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

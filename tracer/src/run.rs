@@ -155,31 +155,14 @@ fn own(options: &Options) -> Result<ExitCode> {
     let base = options.temp_dir.clone().unwrap_or_else(pick_base);
     let dir = place::make(&base, &table);
     let watch = options.holes.is_some();
-    let rules_of = Table::from_bytes(&table).context("the compiled mountlist is damaged")?;
-    let lane = if watch { None } else { lane::library(options, &rules_of) };
-    let own_rules = !options.mounts.is_empty()
-        || options.mount_file.is_some()
-        || options.mount_string.is_some();
-    let library = match &lane {
-        _ if watch => Library::Watched(&dir),
-        Some(file) => Library::Lane(file, own_rules.then_some(dir.as_path())),
-        None => Library::Absent,
-    };
-    let program = program(options, library)?;
-    let listings = rules_of.shows();
-    let more = filter::More {
-        refused: log::on(Flag::Hole),
-        descriptors: watch,
-        listings,
-        lane: lane.is_some(),
-    };
+    let (program, more) = prepare(options, &table, &dir)?;
     let filter = filter::base(TABLE, more);
     let mask = signals::block_all();
     // Before any thread exists.
     let mut child = program.fork(&filter, &mask).context("cannot fork")?;
     raise_descriptor_limit();
     let session = open_session(options, dir, &table)?;
-    if watch || own_rules {
+    if watch || options.has_rules() {
         // For the library in the guest.
         std::fs::write(session.dir().join("rules"), &table).context("the session's rules")?;
     }
@@ -198,7 +181,7 @@ fn own(options: &Options) -> Result<ExitCode> {
         root: child.pid,
         job_control: true,
         watch,
-        lane: lane.is_some(),
+        lane: more.lane,
     };
     let mut engine = Engine::new(plan, signals).context("cannot start the loop")?;
     let end = engine.run();
@@ -217,6 +200,25 @@ fn own(options: &Options) -> Result<ExitCode> {
         log::tell(trouble);
     }
     Ok(conclude(end, !troubles.is_empty()))
+}
+
+/// The program, and what of its calls stops.
+fn prepare(options: &Options, table: &[u8], dir: &Path) -> Result<(Program, filter::More)> {
+    let watch = options.holes.is_some();
+    let table = Table::from_bytes(table).context("the compiled mountlist is damaged")?;
+    let lane = if watch { None } else { lane::library(options, &table) };
+    let library = match &lane {
+        _ if watch => Library::Watched(dir),
+        Some(file) => Library::Lane(file, options.has_rules().then_some(dir)),
+        None => Library::Absent,
+    };
+    let more = filter::More {
+        refused: log::on(Flag::Hole),
+        descriptors: watch,
+        listings: table.shows(),
+        lane: lane.is_some(),
+    };
+    Ok((program(options, library)?, more))
 }
 
 /// The session of this run: in a directory of its own, with messages for the user.

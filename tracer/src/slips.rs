@@ -98,10 +98,17 @@ impl Slips {
         self.maps.remove(&tgid);
     }
 
-    /// Whether a call was made by the library's own code, or by a function that it called.
+    /// Whether a call was made by the library's own code, or by a function of libc that it called.
     pub(crate) fn is_the_librarys(&mut self, tgid: i32, at: At) -> bool {
-        self.code(tgid, at.ip).is_some_and(|code| is_libparrot(&code.file))
-            || self.returns(tgid, at.sp, NEAR).iter().any(|(_, code)| is_libparrot(&code.file))
+        let Some(code) = self.code(tgid, at.ip) else { return false };
+        if is_libparrot(&code.file) || !is_libc(&code.file) {
+            return is_libparrot(&code.file);
+        }
+        let returns = self.returns(tgid, at.sp, NEAR);
+        let files = returns.iter().map(|(_, code)| &code.file);
+        // What lies behind the first caller outside of libc may be left over from the start.
+        let mut callers = files.filter(|file| is_libparrot(file) || !is_libc(file));
+        callers.next().is_some_and(|file| is_libparrot(file))
     }
 
     /// Notes a call that was answered, failed or changed here.
