@@ -29,7 +29,7 @@ const _: () = assert!(BEHIND as usize == PAGE + 2, "the length of the instructio
 
 /// The calls that are made from it. Those that change what names mean are not: the tracer must
 /// hear of them.
-pub const CALLS: [libc::c_long; 10] = [
+pub const CALLS: [libc::c_long; 14] = [
     libc::SYS_openat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -40,6 +40,10 @@ pub const CALLS: [libc::c_long; 10] = [
     libc::SYS_mkdirat,
     libc::SYS_fchmodat,
     libc::SYS_getcwd,
+    libc::SYS_getxattr,
+    libc::SYS_lgetxattr,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
 ];
 
 /// Whether a call is one of [`CALLS`].
