@@ -217,9 +217,7 @@ pub(crate) fn named<R: Returned>(
     args: [usize; 6],
     real: impl Fn() -> R,
 ) -> R {
-    if lane::open()
-        && let Some(raw) = lane::named(dirfd, path, nr, args)
-    {
+    if let Some(raw) = lane::named(dirfd, path, nr, args) {
         return R::from_raw(raw);
     }
     if namespace::plain_name(dirfd, path) {
@@ -261,9 +259,7 @@ pub(crate) fn opening(
     args: [usize; 6],
     real: impl Fn() -> c_int,
 ) -> c_int {
-    if lane::open()
-        && let Some(raw) = lane::named(dirfd, path, nr, args)
-    {
+    if let Some(raw) = lane::named(dirfd, path, nr, args) {
         return c_int::from_raw(raw);
     }
     if namespace::plain_name(dirfd, path) {

@@ -2,9 +2,9 @@
 //! the program the tracer's stop for names that are none of ours as far as their text tells.
 //!
 //! A call goes by the lane and its answer counts, unless the kernel found nothing: then libc's
-//! function makes it again, the filter stops it, and the tracer resolves the name in full. Relative
-//! names need no look at the directory they begin in: a remote one is, for the kernel, a directory
-//! that was removed, in which nothing is found.
+//! function makes it again, the filter stops it, and the tracer resolves the name in full. A relative
+//! name that is found needs no look at the directory it begins in: a remote one is, for the kernel, a
+//! directory that was removed, in which nothing is found.
 #![expect(unsafe_code, reason = "a page of code, and the call into it")]
 
 use crate::{borrow, c, init, memory, namespace};
@@ -81,15 +81,21 @@ pub(crate) fn call(nr: usize, args: [usize; 6]) -> isize {
     result
 }
 
-/// Makes a call with one name from the lane; its raw result, or `None` when it is for the tracer.
-#[cold]
-#[inline(never)]
+/// Makes a call with one name from the lane; its raw result, or `None` when it is for the tracer (or
+/// there is none).
+#[inline(always)]
 pub(crate) fn named(
     dirfd: c_int,
     path: *const c_char,
     nr: Sysno,
     args: [usize; 6],
 ) -> Option<isize> {
+    if open() { judged(dirfd, path, nr, args) } else { None }
+}
+
+#[cold]
+#[inline(never)]
+fn judged(dirfd: c_int, path: *const c_char, nr: Sysno, args: [usize; 6]) -> Option<isize> {
     let nr = nr.id() as usize;
     if !takes(nr) || !namespace::plain_for_lane(path) {
         return None;
@@ -140,9 +146,6 @@ pub(crate) fn working_directory(to: *mut c_char, len: usize) -> bool {
 
 /// Whether the kernel finds no file of this name and no mount can have it: no need to try to run it.
 pub(crate) fn no_program(path: *const c_char) -> Option<isize> {
-    if !open() {
-        return None;
-    }
     let args = [arg(libc::AT_FDCWD), path.expose_provenance(), 0, 0, 0, 0];
     named(libc::AT_FDCWD, path, Sysno::faccessat, args)
         .filter(|&result| [Errno::ENOENT, Errno::ENOTDIR].iter().any(|errno| errno.raw() == result))

@@ -362,8 +362,8 @@ pub(crate) fn certainly_missing_by_lane(dirfd: c_int, path: *const c_char, errno
     if errno == libc::ELOOP || (!absolute && !crate::lane::is_a_place(dirfd)) {
         return false;
     }
-    let built_in = crate::lane::rules().is_none();
-    let rules = if built_in { TRACED.get_or(init::built_in) } else { TRACED.get() };
+    // Rules of a session are there since the lane was opened.
+    let rules = TRACED.get_or(init::built_in);
     let from_lane = |nr: Sysno, args| Errno::check(crate::lane::call(nr.id() as usize, args));
     rules.is_some_and(|table| is_missing(table, dirfd, path, &from_lane))
 }

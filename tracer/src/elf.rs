@@ -79,6 +79,13 @@ impl Elf {
         }
     }
 
+    /// Whether it is of the architecture that Parrot is made for.
+    pub(crate) fn is_x86_64(&self) -> bool {
+        const X86_64: u16 = 62;
+        let kind = self.kind();
+        kind.wide && kind.machine == X86_64
+    }
+
     /// Its loader, when it has one.
     pub(crate) fn interpreter(&self) -> Option<String> {
         let part = self.segments().into_iter().find(|part| part.kind == PT_INTERP)?;

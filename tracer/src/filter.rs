@@ -135,15 +135,14 @@ pub(crate) fn base(table: &[Row], more: More) -> Vec<Insn> {
     let actions = actions(table, |row| match row.policy {
         _ if more.listings && i64::try_from(row.nr) == Ok(libc::SYS_getdents64) => Action::Stop,
         _ if let Some(action) = own_action(row.nr) => action,
-        Policy::Path => match empty_path_flags(row.nr) {
-            Some(arg) if !more.descriptors => {
-                Action::StopUnless(arg, libc::AT_EMPTY_PATH.unsigned_abs(), more.lane)
-            }
-            _ if more.lane && lane::takes(row.nr) => Action::StopOffLane,
-            _ => Action::Stop,
-        },
-        Policy::Always if more.lane && lane::takes(row.nr) => Action::StopOffLane,
-        Policy::Always => Action::Stop,
+        Policy::Path
+            if let Some(arg) = empty_path_flags(row.nr)
+                && !more.descriptors =>
+        {
+            Action::StopUnless(arg, libc::AT_EMPTY_PATH.unsigned_abs(), more.lane)
+        }
+        Policy::Path | Policy::Always if more.lane && lane::takes(row.nr) => Action::StopOffLane,
+        Policy::Path | Policy::Always => Action::Stop,
         Policy::Fd(..) if more.descriptors => Action::Stop,
         Policy::Refuse(_) if more.refused => Action::Stop,
         Policy::Refuse(errno) => Action::Refuse(errno.0.unsigned_abs()),

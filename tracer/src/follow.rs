@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Stops in a row that make a conversation.
+/// Stops in a row that make a conversation: more than the start of a program has.
 const STREAK: u32 = 64;
 /// Stops of one thread in a window of time that make one too, whoever else stops meanwhile: so many
 /// would cost more by wake-ups across processors than running at the same time as others gains.

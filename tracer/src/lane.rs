@@ -9,7 +9,7 @@ use crate::cli::Options;
 use crate::elf::Elf;
 use crate::log::{self, Flag};
 use crate::memory;
-use crate::regs::Regs;
+use crate::ptrace::Stopped;
 use crate::watch;
 use nix::unistd::geteuid;
 use parrot_common::mountlist::{RuleKind, Table};
@@ -20,8 +20,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// `e_machine` of programs that the library is made for.
-const X86_64: u16 = 62;
 /// More entries than any environment has.
 const MAX_ENTRIES: usize = 1 << 16;
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
@@ -74,10 +72,13 @@ pub(crate) struct Lane {
 impl Lane {
     /// A process has become another program. `exe` are the program file's attributes, `foreign`
     /// whether the process sees other files than the tracer does.
-    pub(crate) fn after_exec(&mut self, tid: i32, exe: &Metadata, foreign: bool, regs: &Regs) {
+    pub(crate) fn after_exec(&mut self, stopped: &Stopped, exe: &Metadata, foreign: bool) {
+        let tid = stopped.tid();
         let key = (exe.dev(), exe.ino(), exe.ctime(), exe.ctime_nsec());
         let takes = *self.takes.entry(key).or_insert_with(|| takes_library(tid));
-        if !takes || foreign || is_somebody_else(tid) {
+        if (!takes || foreign || is_somebody_else(tid))
+            && let Ok(regs) = stopped.regs()
+        {
             blank(tid, regs.sp());
         }
     }
@@ -93,11 +94,8 @@ fn is_somebody_else(tid: i32) -> bool {
 /// architecture, not musl's, and not the address sanitizer, which wants to be the first library.
 fn takes_library(tid: i32) -> bool {
     let Some(elf) = Elf::open(Path::new(&format!("/proc/{tid}/exe"))) else { return false };
-    let kind = elf.kind();
-    let loader = elf.interpreter();
-    kind.wide
-        && kind.machine == X86_64
-        && loader.is_some_and(|loader| !loader.contains("musl"))
+    elf.is_x86_64()
+        && elf.interpreter().is_some_and(|loader| !loader.contains("musl"))
         && !elf.needed().iter().any(|name| name.starts_with("libasan"))
 }
 

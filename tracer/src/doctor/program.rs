@@ -13,7 +13,6 @@ use std::process::Command;
 
 /// Scripts that name scripts, as deep as the kernel goes.
 const MAX_SCRIPTS: usize = 5;
-const X86_64: u16 = 62;
 /// Sections that the Go compiler leaves.
 const GO: [&str; 2] = [".go.buildinfo", ".note.go.buildid"];
 /// Libraries whose system calls are the C library's own.
@@ -75,8 +74,7 @@ fn nature(file: &Path) -> Nature {
         nature.findings.push(Finding::new(Level::Limited, "file", text));
         return nature;
     };
-    let kind = elf.kind();
-    if !kind.wide || kind.machine != X86_64 {
+    if !elf.is_x86_64() {
         nature.preload = false;
         nature.trace = false;
         let text = format!("{name} is of another architecture: its calls are refused (ENOSYS)");

@@ -129,10 +129,10 @@ impl Engine {
 
     /// The library stays in the environment of programs that bear it.
     fn keep_lane(&mut self, stopped: &Stopped, exe: &Metadata) {
-        let (Some(lane), Ok(regs)) = (&mut self.lane, stopped.regs()) else { return };
+        let Some(lane) = &mut self.lane else { return };
         let foreign = self.threads.get(&stopped.tid());
         let foreign = foreign.is_some_and(|t| t.process.own_root.load(Ordering::Relaxed));
-        lane.after_exec(stopped.tid(), exe, foreign, &regs);
+        lane.after_exec(stopped, exe, foreign);
     }
 
     /// A thread or process has ended.
