@@ -87,8 +87,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "POLICY", value_enum, default_value = "warn", env = "PARROT_ON_HOLE")]
     pub(crate) on_hole: OnHole,
 
-    /// Make every call that carries a name stop, also those that the library in the program (which is
-    /// loaded for nothing else here) can tell to be no business of Parrot's.
+    /// Stop at every call that carries a name. Otherwise libparrot.so is loaded into dynamic programs
+    /// to make the calls whose names are certainly local without a stop, ten times as fast; a program
+    /// that is out to break a DENY rule could use that.
     #[arg(long, env = "PARROT_NO_LANE", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, default_value_t = false)]
     pub(crate) no_lane: bool,
 
