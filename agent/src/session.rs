@@ -11,6 +11,7 @@
 //! | `flush` | what guests wrote goes to the server |
 //! | `release` | knowing when guests are done |
 //! | `dirs`, `data`, `meta`, `tree`, `exec` | the operations |
+//! | `listings` | which names will be asked for next |
 //!
 //! # Lock order
 //!
@@ -33,6 +34,7 @@ mod files;
 mod flush;
 mod halt;
 mod journal;
+mod listings;
 mod meta;
 mod mount;
 mod node;

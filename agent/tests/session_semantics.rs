@@ -458,6 +458,62 @@ fn a_settled_mount_keeps_the_size_with_the_bytes() {
     assert_eq!(both.fstat(again.id).unwrap().size, 14);
 }
 
+/// Names that are looked at in the order of a listing are asked for together: those that come next
+/// are known for as long as the one that was asked for.
+#[test]
+fn what_comes_next_in_a_listing_is_asked_for_at_once() {
+    let world = World::with("ttl=3", 1 << 20);
+    fs::create_dir(world.there("d")).unwrap();
+    for n in 10..60 {
+        world.put(&format!("d/{n}"), b"x");
+    }
+    let dir = world.open("/r/d", libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
+    assert_eq!(world.list(dir.id).len(), 52);
+    std::thread::sleep(Duration::from_secs(4));
+    let size = |name: &str| world.stat(&format!("/r/d/{name}")).unwrap().size;
+    assert_eq!((size("10"), size("11")), (1, 1));
+    for name in ["d/15", "d/40"] {
+        world.put(name, b"longer");
+    }
+    assert_eq!((size("15"), size("40")), (1, 6), "known from before, and asked for now");
+    fs::remove_file(world.there("d/50")).unwrap();
+    assert_eq!(world.stat("/r/d/50"), Err(Errno::ENOENT));
+    assert_eq!((size("51"), size("59")), (1, 1));
+}
+
+/// Whoever reads a large file from its beginning finds more of it there than he has asked for.
+#[test]
+fn a_sequential_reader_is_read_ahead_of() {
+    let world = World::with("", 1000);
+    let bytes: Vec<u8> = (0..8_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    world.put("big", &bytes);
+    let open = world.open("/r/big", libc::O_RDONLY).unwrap();
+    let (reply, _) = world.call(World::on(Op::Attach, open.id, &[])).unwrap();
+    let (control, data) = (session::file(reply.fds[0]), session::file(reply.fds[1]));
+    let there = || {
+        let mut states = [0; 250];
+        let len = control.read_at(&mut states, 64).unwrap();
+        states[..len].iter().filter(|state| **state != 0).count()
+    };
+    let block = 128 << 10;
+    for _ in 0..2 {
+        let begin = there() as u64 * block;
+        world.call(World::on(Op::Fill, open.id, &[begin, 1])).unwrap();
+    }
+    // Two of the first request and five of the second were waited for.
+    until(|| there() > 7);
+    let mut all = Vec::new();
+    while let Ok((reply, part)) = world.call(World::on(Op::PRead, open.id, &[all.len() as u64]))
+        && reply.len > 0
+    {
+        all.extend(part);
+    }
+    assert!(all == bytes);
+    let mut cached = vec![0; bytes.len()];
+    data.read_exact_at(&mut cached, 0).unwrap();
+    assert!(cached == bytes);
+}
+
 #[test]
 fn locks_are_refused_where_the_mount_says_so() {
     for (options, refused) in [("locks=refuse", 1), ("", 0)] {

@@ -52,6 +52,19 @@ pub(crate) struct Function {
     pub(crate) name: String,
 }
 
+/// Why the library cannot be in a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It is of another architecture.
+    Architecture,
+    /// It has no loader.
+    Static,
+    /// Its loader is musl's, and the library is made for glibc.
+    Musl,
+    /// The address sanitizer, which wants to be the first library and ends the program when it is not.
+    Sanitizer,
+}
+
 /// What kind of ELF a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
@@ -80,10 +93,25 @@ impl Elf {
     }
 
     /// Whether it is of the architecture that Parrot is made for.
-    pub(crate) fn is_x86_64(&self) -> bool {
+    fn is_x86_64(&self) -> bool {
         const X86_64: u16 = 62;
         let kind = self.kind();
         kind.wide && kind.machine == X86_64
+    }
+
+    /// Why the library cannot be in it, as far as the file itself tells; `None` when it can.
+    pub(crate) fn unfit(&self) -> Option<Unfit> {
+        if !self.is_x86_64() {
+            return Some(Unfit::Architecture);
+        }
+        match self.interpreter() {
+            None => Some(Unfit::Static),
+            Some(loader) if loader.contains("musl") => Some(Unfit::Musl),
+            Some(_) => {
+                let sanitizer = |name: &String| name.starts_with("libasan");
+                self.needed().iter().any(sanitizer).then_some(Unfit::Sanitizer)
+            }
+        }
     }
 
     /// Its loader, when it has one.
@@ -95,7 +123,7 @@ impl Elf {
     }
 
     /// The libraries that it names.
-    pub(crate) fn needed(&self) -> Vec<String> {
+    fn needed(&self) -> Vec<String> {
         self.read_needed().unwrap_or_default()
     }
 

@@ -90,13 +90,9 @@ fn is_somebody_else(tid: i32) -> bool {
     fs::metadata(format!("/proc/{tid}")).is_ok_and(|meta| meta.uid() != user)
 }
 
-/// Whether the program of a process can have the library in it, and bears it: not one of another
-/// architecture, not musl's, and not the address sanitizer, which wants to be the first library.
+/// Whether the program of a process can have the library in it.
 fn takes_library(tid: i32) -> bool {
-    let Some(elf) = Elf::open(Path::new(&format!("/proc/{tid}/exe"))) else { return false };
-    elf.is_x86_64()
-        && elf.interpreter().is_some_and(|loader| !loader.contains("musl"))
-        && !elf.needed().iter().any(|name| name.starts_with("libasan"))
+    Elf::open(Path::new(&format!("/proc/{tid}/exe"))).is_some_and(|elf| elf.unfit().is_none())
 }
 
 /// Takes the library's name out of the environment of a program that has not begun.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! 0..8 size · 8..12 block shift · 12..16 flags (bit 0: do not use) · 16..24 generation ·
-//! 64.. one byte per block, 1 = present
+//! 64.. one byte per block, 1 = present, 2 = present and marked
 //! ```
 //!
-//! Guests map it read-only (`parrot_common::client::View`); the session alone writes.
+//! Guests map it read-only (`parrot_common::client::View`); the session alone writes. To guests a
+//! marked block is not there: they ask for it, so that the session sees how far they are.
 //!
 //! # Safety
 //! The mapping is shared with other processes, so it is only ever used through atomics.
@@ -27,6 +28,8 @@ pub(super) const BLOCK_SHIFT: u32 = 17;
 /// The size of a block, bytes.
 pub(super) const BLOCK: u64 = 1 << BLOCK_SHIFT;
 const PRESENT_AT: usize = 64;
+const PRESENT: u8 = 1;
+const MARKED: u8 = 2;
 
 /// A control page.
 #[derive(Debug)]
@@ -79,13 +82,34 @@ impl Control {
 
     /// Whether a block is there; a block that does not exist is.
     pub(super) fn is_present(&self, block: u64) -> bool {
-        self.block(block).is_none_or(|byte| byte.load(Ordering::Acquire) == 1)
+        self.block(block).is_none_or(|byte| byte.load(Ordering::Acquire) != 0)
+    }
+
+    /// Whether a block is there and marked.
+    pub(super) fn is_marked(&self, block: u64) -> bool {
+        self.block(block).is_some_and(|byte| byte.load(Ordering::Acquire) == MARKED)
     }
 
     /// Says that a block's bytes are in the data file.
     pub(super) fn set_present(&self, block: u64) {
         if let Some(byte) = self.block(block) {
-            byte.store(1, Ordering::Release);
+            byte.store(PRESENT, Ordering::Release);
+        }
+    }
+
+    /// As `set_present`, of a block that guests shall ask for once more.
+    pub(super) fn mark(&self, block: u64) {
+        if let Some(byte) = self.block(block) {
+            byte.store(MARKED, Ordering::Release);
+        }
+    }
+
+    /// A marked block is there for guests, too.
+    pub(super) fn unmark(&self, block: u64) {
+        if let Some(byte) = self.block(block) {
+            let (ordering, no) = (Ordering::AcqRel, Ordering::Relaxed);
+            // One that is not marked stays as it is.
+            let _ = byte.compare_exchange(MARKED, PRESENT, ordering, no);
         }
     }
 

@@ -281,8 +281,7 @@ impl Core {
     /// The block cache of a served file.
     pub(super) fn attach(&self, id: ShadowId) -> Res<Reply> {
         let served = self.served(id)?;
-        let blocks = served.blocks.as_ref().filter(|blocks| !blocks.control.is_withdrawn());
-        let blocks = blocks.ok_or(Halt::Errno(Errno::EINVAL))?;
+        let blocks = served.usable().ok_or(Halt::Errno(Errno::EINVAL))?;
         let control = blocks.control.share()?;
         let data = reopen(blocks.data.as_fd(), libc::O_RDONLY)?;
         Ok(Reply { fds: [control.into_raw_fd(), data.into_raw_fd()], ..EMPTY })
@@ -292,9 +291,7 @@ impl Core {
     pub(super) fn fill(&self, id: ShadowId, offset: u64, len: u64) -> Res<Reply> {
         let served = self.served(id)?;
         served.used.store(self.tick(), Ordering::Relaxed);
-        let blocks = served.blocks.as_ref().filter(|blocks| !blocks.control.is_withdrawn());
-        let blocks = blocks.ok_or(Halt::Errno(Errno::EINVAL))?;
-        blocks.fill(served.handle.as_ref(), offset, len)?;
+        served.fill(offset, len)?;
         Ok(EMPTY)
     }
 
@@ -312,10 +309,8 @@ impl Core {
             }
             _ => return Err(Errno::ENODEV.into()),
         };
-        if let Some(blocks) = served.blocks.as_ref().filter(|b| !b.control.is_withdrawn())
-            && !shared
-        {
-            blocks.fill_all(served.handle.as_ref())?;
+        if let Some(blocks) = served.usable().filter(|_| !shared) {
+            served.fill_all(blocks)?;
             return Ok(with_fd(reopen(blocks.data.as_fd(), libc::O_RDONLY)?));
         }
         let node = &served.node;

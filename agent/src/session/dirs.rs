@@ -147,6 +147,9 @@ impl Core {
             Some(listing) => listing,
             None => {
                 let listing = Arc::new(self.list(&dir)?);
+                if let Some((mount, path)) = dir.remote() {
+                    mount.server.listings.lock().keep(path, &listing);
+                }
                 *dir.listing.lock() = Some(Arc::clone(&listing));
                 listing
             }
@@ -168,7 +171,7 @@ impl Core {
 
     /// All entries, `.` and `..` first.
     fn list(&self, dir: &DirShadow) -> Res<Vec<Line>> {
-        let made_up = |name: &[u8]| Line { name: name.to_vec(), ino: 1, kind: libc::DT_DIR };
+        let made_up = |name: &[u8]| Line::new(name.to_vec(), 1, libc::DT_DIR);
         let (mount, path) = match &dir.at {
             At::Above(logical) => {
                 let names = self.names_above(logical);
@@ -191,16 +194,15 @@ impl Core {
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let ino =
             |path: &[u8]| cache.get(path, Age::Any).flatten().map_or(1, |attr| attr.ino.max(1));
-        let line = |name: &[u8], ino| Line { name: name.to_vec(), ino, kind: libc::DT_DIR };
+        let line = |name: &[u8], ino| Line::new(name.to_vec(), ino, libc::DT_DIR);
         let mut lines = vec![line(b".", ino(&path)), line(b"..", ino(parent(&path)))];
         let known = entries
             .iter()
             .filter_map(|entry| Some(([path.as_slice(), b"/", &entry.name].concat(), entry.attr?)));
         cache.answers(known, epoch);
-        lines.extend(entries.into_iter().map(|entry| Line {
-            ino: entry.attr.map_or(1, |attr| attr.ino.max(1)),
-            kind: entry.attr.as_ref().map_or(libc::DT_UNKNOWN, type_of),
-            name: entry.name,
+        lines.extend(entries.into_iter().map(|entry| {
+            let ino = entry.attr.map_or(1, |attr| attr.ino.max(1));
+            Line::new(entry.name, ino, entry.attr.as_ref().map_or(libc::DT_UNKNOWN, type_of))
         }));
         Ok(lines)
     }
@@ -221,6 +223,14 @@ fn type_of(attr: &Attr) -> u8 {
 }
 
 impl Line {
+    pub(super) fn new(name: Vec<u8>, ino: u64, kind: u8) -> Self {
+        Self { name, ino, kind }
+    }
+
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// Writes a `linux_dirent64`: d_ino 8, d_off 8, d_reclen 2, d_type 1, d_name with its zero
     /// byte, up to a multiple of 8. `None` when there is no room.
     fn write(&self, out: &mut [u8], next: u64) -> Option<usize> {

@@ -6,6 +6,7 @@
 //! that the server's root is the empty path.
 
 use super::halt::{Halt, Res};
+use super::listings::Listings;
 use super::node::{Node, Nodes};
 use super::{Core, dirs::DirShadow};
 use crate::cache::{Age, AttrCache};
@@ -44,6 +45,8 @@ pub(super) struct Server {
     created: Condvar,
     /// Open directories.
     pub(super) dirs: Mutex<HashMap<u64, Arc<DirShadow>>>,
+    /// What was listed lately.
+    pub(super) listings: Mutex<Listings>,
 }
 
 /// A rule at work on a server.
@@ -310,6 +313,7 @@ impl Core {
             creating: Mutex::default(),
             created: Condvar::new(),
             dirs: Mutex::default(),
+            listings: Mutex::default(),
         });
         let mut servers = self.servers.write();
         Ok(Arc::clone(servers.entry(key).or_insert(server)))

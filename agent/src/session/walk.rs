@@ -16,6 +16,7 @@ use parrot_common::{Attr, Errno, Name};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// As the kernel: more links than this in one name are a loop.
 const MAX_LINKS: u32 = 40;
@@ -107,6 +108,16 @@ fn paths_below<'p>(base: &[u8], parts: impl Iterator<Item = &'p Vec<u8>>) -> Vec
             path.clone()
         })
         .collect()
+}
+
+/// The names that will be wanted after this one, and are not known.
+fn names_after(mount: &Mount, path: &[u8]) -> Vec<Vec<u8>> {
+    if mount.age == Age::Within(Duration::ZERO) {
+        return Vec::new();
+    }
+    let mut names = mount.server.listings.lock().after(path);
+    names.retain(|name| mount.server.cache.get(name, mount.age).is_none());
+    names
 }
 
 /// Takes a `..`; whether the walk is still on the mount.
@@ -382,7 +393,8 @@ impl Core {
     }
 
     /// The attributes of the next `run` components below `base` (of `base` itself if 0), up to the
-    /// first one that is no directory. What is not known is asked for in one batch.
+    /// first one that is no directory. What is not known is asked for in one batch, and with it what
+    /// will be wanted next in the order of a listing.
     fn look(&self, mount: &Mount, base: &[u8], walk: &Walk, run: usize) -> Res<Vec<Option<Attr>>> {
         let cache = &mount.server.cache;
         let skip_last = walk.last == Last::Parent && run == walk.rest.len() && run > 0;
@@ -406,11 +418,22 @@ impl Core {
         if unknown.is_empty() {
             return Ok(known.into_iter().map(Option::flatten).collect());
         }
+        let own = unknown.len();
+        let to_the_end = known.len() == paths.len() && known.last().is_some_and(Option::is_none);
+        let ahead = match paths.last().filter(|_| to_the_end && !skip_last && run > 0) {
+            Some(path) => names_after(mount, path),
+            None => Vec::new(),
+        };
+        unknown.extend(ahead.iter().map(|path| wire(path)));
         let epoch = cache.epoch();
-        let answers = match unknown.as_slice() {
+        let mut answers = match unknown.as_slice() {
             [one] => vec![mount.driver.stat(one, false)],
             many => mount.driver.stat_many(many),
         };
+        if !ahead.is_empty() {
+            let more = ahead.into_iter().zip(answers.drain(own.min(answers.len())..));
+            cache.answers(more.filter_map(|(path, attr)| Some((path, attr.ok()?))), epoch);
+        }
         let mut answers = answers.into_iter();
         let mut attrs = Vec::with_capacity(known.len());
         let count = known.len();

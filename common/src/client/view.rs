@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! control file   0..8 size · 8..12 block shift · 12..16 flags (bit 0: do not use) ·
-//!                16..24 generation · 64.. one byte per block, 1 = present
+//!                16..24 generation · 64.. one byte per block, 1 = present, else ask
 //! data file      the bytes, sparse; a block's bytes are there before its byte says so
 //! ```
 //!

@@ -50,6 +50,16 @@ fn kinds_of_programs() {
     let mut head = *b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x28\0";
     head[7] = 0;
     std::fs::write(&broken, head).unwrap();
+    let sanitized = session.local().join("sanitized");
+    let source = session.local().join("empty.c");
+    std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    let built = std::process::Command::new("gcc")
+        .args(["-fsanitize=address", "-o"])
+        .args([&sanitized, &source])
+        .status()
+        .unwrap();
+    assert!(built.success());
+    let sanitized = sanitized.display().to_string();
     let (script, broken) = (script.display().to_string(), broken.display().to_string());
     let (fixed, musl, own) = (of(Link::Static), of(Link::MuslDynamic), of(Link::Dynamic));
     for (program, code, words) in [
@@ -57,6 +67,7 @@ fn kinds_of_programs() {
         ("busybox", 1, ["limit static", "use: parrot-trace busybox"]),
         (fixed.as_str(), 1, ["limit static", "use: parrot-trace"]),
         (musl.as_str(), 1, ["limit musl", "use: parrot-trace"]),
+        (sanitized.as_str(), 1, ["limit sanitizer", "use: parrot-trace"]),
         (own.as_str(), 1, ["limit instructions", "use: parrot-trace"]),
         (script.as_str(), 1, ["is a script of", "limit static"]),
         (broken.as_str(), 2, ["another architecture", "nothing that works here"]),

@@ -397,6 +397,49 @@ fn cut_in_every_answer(technique: Technique) {
     g.finish();
 }
 
+both!(cut_while_read_ahead);
+/// A large file that is read in order, over a connection that is cut again and again while more of the
+/// file is fetched than was asked for; then a network that swallows everything in its middle.
+fn cut_while_read_ahead(technique: Technique) {
+    for kind in [PlaceKind::Ours, PlaceKind::Debian] {
+        let g = guest(technique, kind);
+        g.setup("seq 3000000 > $R/big");
+        let sum = g.run_reference("md5sum < $R/big").out();
+        let mut proxy = Proxy::start(g.place.server.as_ref().unwrap().port());
+        proxy.delay(Duration::from_millis(3));
+        let path = format!("/chirp/127.0.0.1:{}/w/big", proxy.port());
+        let session = Session::new(technique);
+        let running = session.start(&["bash", "-c", &format!("md5sum < {path}")]);
+        let mut cuts = 0;
+        for passed in (1..).map(|n| n * 3_000_000).take_while(|passed| *passed < 20_000_000) {
+            let until = Instant::now() + Duration::from_secs(20);
+            while proxy.passed() < passed && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            proxy.cut_now();
+            cuts += 1;
+        }
+        let run = running.finish(Duration::from_secs(60)).code(0);
+        assert_eq!(run.out(), sum, "{kind:?} {technique:?}, {cuts} cuts: {}", run.describe());
+        assert!(proxy.accepted() > 3, "the cuts were felt");
+        session.finish();
+
+        let script = format!(
+            "exec < {path}; head -c 6000000 > /dev/null; sleep 1; cat > /dev/null; echo status $?"
+        );
+        let before = proxy.passed();
+        let running = g.session.start(&["bash", "-c", &script]);
+        while proxy.passed() < before + 5_000_000 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        proxy.black_hole();
+        let run = running.finish(Duration::from_secs(60));
+        assert_eq!(run.out(), "status 1\n", "{kind:?} {technique:?}: {}", run.describe());
+        proxy.heal();
+        g.finish();
+    }
+}
+
 both!(black_hole);
 /// A network that swallows everything: the deadline holds, and afterwards all is well again.
 fn black_hole(technique: Technique) {

@@ -1,7 +1,7 @@
 //! What will catch a program's calls.
 
 use super::{Finding, Level, Works};
-use crate::elf::Elf;
+use crate::elf::{Elf, Unfit};
 use crate::watch;
 use nix::unistd::{AccessFlags, access, getegid, geteuid};
 use std::ffi::{OsStr, OsString};
@@ -74,7 +74,8 @@ fn nature(file: &Path) -> Nature {
         nature.findings.push(Finding::new(Level::Limited, "file", text));
         return nature;
     };
-    if !elf.is_x86_64() {
+    let unfit = elf.unfit();
+    if unfit == Some(Unfit::Architecture) {
         nature.preload = false;
         nature.trace = false;
         let text = format!("{name} is of another architecture: its calls are refused (ENOSYS)");
@@ -82,7 +83,7 @@ fn nature(file: &Path) -> Nature {
         return nature;
     }
     let loader = elf.interpreter();
-    who_loads(file, loader.as_deref(), &mut nature);
+    who_loads(file, unfit, &mut nature);
     who_calls(file, &elf, loader.as_deref(), &mut nature);
     if nature.findings.is_empty() {
         let text = format!("{name} is dynamic, by {}", loader.unwrap_or_default());
@@ -92,7 +93,7 @@ fn nature(file: &Path) -> Nature {
 }
 
 /// Whether the library can be in it.
-fn who_loads(file: &Path, loader: Option<&str>, nature: &mut Nature) {
+fn who_loads(file: &Path, unfit: Option<Unfit>, nature: &mut Nature) {
     let mut limit = |what: &str, text: &str| {
         nature.preload = false;
         nature.findings.push(Finding::new(Level::Limited, what, text));
@@ -103,14 +104,19 @@ fn who_loads(file: &Path, loader: Option<&str>, nature: &mut Nature) {
             "the loader preloads nothing into it; under trace it runs without the privilege",
         );
     }
-    match loader {
-        None => limit("static", "no library can be in it; trace catches its calls"),
-        Some(loader) if loader.contains("musl") => limit(
+    match unfit {
+        Some(Unfit::Static) => limit("static", "no library can be in it; trace catches its calls"),
+        Some(Unfit::Musl) => limit(
             "musl",
             "its loader cannot load the library, which is made for glibc: with LD_PRELOAD it does not \
              start; trace catches its calls",
         ),
-        Some(_) => {}
+        Some(Unfit::Sanitizer) => limit(
+            "sanitizer",
+            "the address sanitizer ends the program when another library comes before it; trace \
+             catches its calls",
+        ),
+        Some(Unfit::Architecture) | None => {}
     }
 }
 

@@ -22,8 +22,9 @@ pub(super) const PIECE: usize = 1 << 20;
 /// How much is looked through for what was perhaps appended.
 const SEARCHED: usize = 16 << 20;
 
-/// How many pieces are on their way at once.
-const WINDOW: usize = 4;
+/// How many pieces are on their way at once, from the server and to it.
+const READS: usize = 8;
+const WRITES: usize = 4;
 
 /// Opens a file on a connection.
 pub(super) fn open(
@@ -336,7 +337,7 @@ fn read_pieces(
         link.push(&Request::Pread { fd, length: signed(wide(length))?, offset })
     };
     for piece in buf.chunks_mut(PIECE) {
-        while asked < total && waiting < WINDOW {
+        while asked < total && waiting < READS {
             ask(link, &mut asked)?;
             waiting += 1;
         }
@@ -446,7 +447,7 @@ impl RemoteFile for ChirpFile {
         } else {
             let mut done = self.progress_of_operation().0;
             while done < data.len() {
-                self.write_some(Repeat::Freely, WINDOW, (data, &mut done), offset)?;
+                self.write_some(Repeat::Freely, WRITES, (data, &mut done), offset)?;
             }
             self.size.fetch_max(offset.saturating_add(wide(done)), Relaxed);
         }
