@@ -224,29 +224,29 @@ fn requests_travel_together() {
         peer.expect("pread 5 100 0");
         peer.expect("close 5");
         peer.say("5\nsmall0\n");
-        // A long read: four pieces at once.
+        // A long read: eight pieces at once.
         peer.expect("open /long r 0");
-        peer.say(format!("0\n{}", stat_line(1, 0o100_644, 8 << 20)));
+        peer.say(format!("0\n{}", stat_line(1, 0o100_644, 12 << 20)));
         let piece = 1_048_576;
-        for i in 0..4 {
-            peer.expect(&format!("pread 0 {piece} {}", i * piece));
-        }
+        let expect = |peer: &mut Peer, pieces: std::ops::Range<usize>| {
+            for i in pieces {
+                peer.expect(&format!("pread 0 {piece} {}", i * piece));
+            }
+        };
+        expect(peer, 0..8);
         for _ in 0..3 {
             peer.say(format!("{piece}\n"));
             peer.say(vec![b'x'; piece]);
         }
         peer.say("0\n");
-        for i in 4..7 {
-            peer.expect(&format!("pread 0 {piece} {}", i * piece));
-            peer.say("0\n");
-        }
+        expect(peer, 8..11);
+        peer.say("0\n".repeat(7));
         // The rest, for the file is known to be longer.
-        peer.expect(&format!("pread 0 {piece} {}", 3 * piece));
-        for i in 4..7 {
-            peer.expect(&format!("pread 0 {piece} {}", i * piece));
-        }
-        peer.say("0\n0\n0\n0\n");
-        peer.say("0\n".repeat(4));
+        expect(peer, 3..11);
+        peer.say("0\n".repeat(8));
+        // The file is closed.
+        peer.expect("close 0");
+        peer.say("0\n");
     })]);
     let d = fake.driver();
     let small = |d: &dyn Driver| d.read_small(b"/small", 100).unwrap().1.unwrap();
@@ -257,7 +257,7 @@ fn requests_travel_together() {
     assert_eq!(small(&*d), b"small");
     assert_eq!(small(&*d), b"small");
     let (file, _) = d.open(b"/long", READ, 0).unwrap();
-    let mut buf = vec![0; 8 << 20];
+    let mut buf = vec![0; 12 << 20];
     assert_eq!(file.pread(&mut buf, 0).unwrap(), 3 << 20);
     drop((file, d));
     fake.finish();
