@@ -67,11 +67,11 @@ pub(crate) enum Unfit {
 
 /// What kind of ELF a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kind {
+struct Kind {
     /// 64 bits.
-    pub(crate) wide: bool,
+    wide: bool,
     /// `e_machine`.
-    pub(crate) machine: u16,
+    machine: u16,
 }
 
 impl Elf {
@@ -85,7 +85,7 @@ impl Elf {
     }
 
     /// Its class and machine.
-    pub(crate) fn kind(&self) -> Kind {
+    fn kind(&self) -> Kind {
         Kind {
             wide: self.head.get(4) == Some(&2) && self.head.get(5) == Some(&1),
             machine: half(&self.head, 18).unwrap_or(0),

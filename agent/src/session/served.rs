@@ -152,6 +152,13 @@ impl Blocks {
         (offset >> BLOCK_SHIFT)..end.div_ceil(BLOCK)
     }
 
+    /// What of `out` the file can fill from an offset on.
+    fn part<'o>(&self, out: &'o mut [u8], offset: u64) -> &'o mut [u8] {
+        let left = self.control.size().saturating_sub(offset);
+        let len = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        out.get_mut(..len).unwrap_or_default()
+    }
+
     fn all_there(&self, blocks: &Range<u64>) -> bool {
         blocks.clone().all(|b| self.control.is_present(b))
     }
@@ -298,12 +305,10 @@ impl Served {
         let Some(blocks) = self.usable() else {
             return Ok(self.handle.pread(out, offset)?);
         };
-        let left = blocks.control.size().saturating_sub(offset);
-        let len = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.fill_blocks(blocks, offset, len as u64)?;
-        let place = out.get_mut(..len).unwrap_or_default();
+        let place = blocks.part(out, offset);
+        self.fill_blocks(blocks, offset, place.len() as u64)?;
         blocks.data.read_exact_at(place, offset)?;
-        Ok(len)
+        Ok(place.len())
     }
 
     /// Reads at an offset what is there already; `None` if a block would have to be fetched.
@@ -313,20 +318,19 @@ impl Served {
         offset: u64,
     ) -> Option<Res<usize>> {
         let blocks = self.usable()?;
-        let left = blocks.control.size().saturating_sub(offset);
-        let len = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        if len == 0 {
+        let place = blocks.part(out, offset);
+        if place.is_empty() {
             return Some(Ok(0));
         }
-        let needed = blocks.range(offset, len as u64);
+        let needed = blocks.range(offset, place.len() as u64);
         if !blocks.all_there(&needed) {
             return None;
         }
-        let read = blocks.data.read_exact_at(out.get_mut(..len)?, offset);
+        let read = blocks.data.read_exact_at(place, offset);
         if needed.clone().any(|block| blocks.control.is_marked(block)) {
             self.look_ahead(blocks, needed);
         }
-        Some(read.map(|()| len).map_err(Into::into))
+        Some(read.map(|()| place.len()).map_err(Into::into))
     }
 
     /// Its cache must not be used any more: the file has changed.

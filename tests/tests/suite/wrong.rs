@@ -410,12 +410,15 @@ fn cut_while_read_ahead(technique: Technique) {
         let path = format!("/chirp/127.0.0.1:{}/w/big", proxy.port());
         let session = Session::new(technique);
         let running = session.start(&["bash", "-c", &format!("md5sum < {path}")]);
-        let mut cuts = 0;
-        for passed in (1..).map(|n| n * 3_000_000).take_while(|passed| *passed < 20_000_000) {
+        let wait_for = |proxy: &Proxy, bytes: u64| {
             let until = Instant::now() + Duration::from_secs(20);
-            while proxy.passed() < passed && Instant::now() < until {
+            while proxy.passed() < bytes && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));
             }
+        };
+        let mut cuts = 0;
+        for passed in (1..).map(|n| n * 3_000_000).take_while(|passed| *passed < 20_000_000) {
+            wait_for(&proxy, passed);
             proxy.cut_now();
             cuts += 1;
         }
@@ -429,9 +432,7 @@ fn cut_while_read_ahead(technique: Technique) {
         );
         let before = proxy.passed();
         let running = g.session.start(&["bash", "-c", &script]);
-        while proxy.passed() < before + 5_000_000 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(&proxy, before + 5_000_000);
         proxy.black_hole();
         let run = running.finish(Duration::from_secs(60));
         assert_eq!(run.out(), "status 1\n", "{kind:?} {technique:?}: {}", run.describe());
