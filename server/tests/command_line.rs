@@ -105,14 +105,8 @@ fn a_server_started_by_root_works_as_the_owner_of_the_tree() {
     let (code, _, message) = run(&["-r", "/", "-R", "-I", "0.0.0.0", "-p", "0"]);
     assert_eq!(code, Some(125));
     assert!(message.contains("loopback"), "{message}");
-    let server = Server::start_with(&[], |root| {
+    let server = Server::start_for_all(&[], |root| {
         chown(root, Some(4321), Some(4321)).unwrap();
-        // The account must be able to reach its tree and to announce its port.
-        std::fs::set_permissions(
-            root.parent().unwrap(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o777),
-        )
-        .unwrap();
     });
     let mut client = server.client();
     assert_eq!(client.list("getacl /"), ["unix:4321 rwldpa"]);
@@ -129,14 +123,8 @@ fn the_server_never_works_as_root_on_others_data() {
     if std::fs::metadata(dir.path()).unwrap().uid() != 0 {
         return;
     }
-    let open = |root: &std::path::Path| {
-        // The account must be able to reach its tree and to announce its port.
-        let parent = root.parent().unwrap();
-        std::fs::set_permissions(parent, PermissionsExt::from_mode(0o777)).unwrap();
-    };
-    let server = Server::start_with(&["-i", "daemon"], |root| {
+    let server = Server::start_for_all(&["-i", "daemon"], |root| {
         chown(root, Some(1), Some(1)).unwrap();
-        open(root);
         std::fs::write(root.join("private"), "of root").unwrap();
         std::fs::set_permissions(root.join("private"), PermissionsExt::from_mode(0o600)).unwrap();
         std::fs::write(root.join(".__acl"), "address:* rwlda\n").unwrap();

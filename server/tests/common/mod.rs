@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -39,16 +39,23 @@ impl Server {
         let mut run = Command::new("sh");
         let program = env!("CARGO_BIN_EXE_parrot-chirpd");
         run.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""), program]);
-        Self::start_by(run, options, |_| {})
+        Self::start_by(run, options, in_target(), |_| {})
     }
 
     /// Starts a server on a tree that `prepare` fills.
     pub(crate) fn start_with(options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
-        Self::start_by(binary(), options, prepare)
+        Self::start_by(binary(), options, in_target(), prepare)
     }
 
-    fn start_by(run: Command, options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
-        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    /// As `start_with`, where every account can reach the tree and announce the port, also when the
+    /// checkout lies in a directory that is its owner's alone.
+    pub(crate) fn start_for_all(options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        let dir = TempDir::new().unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        Self::start_by(binary(), options, dir, prepare)
+    }
+
+    fn start_by(run: Command, options: &[&str], dir: TempDir, prepare: impl FnOnce(&Path)) -> Self {
         std::fs::create_dir(dir.path().join("root")).unwrap();
         prepare(&dir.path().join("root"));
         let (child, port) = launch(run, dir.path(), options);
@@ -103,6 +110,10 @@ impl Server {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
+}
+
+fn in_target() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 /// Starts the server on the tree `root` in a directory.
@@ -269,7 +280,7 @@ impl StockServer {
     /// Starts it, with access to the tree as `root` has it.
     pub(crate) fn start(root: &Path, options: &[&str]) -> Self {
         use std::os::unix::process::CommandExt as _;
-        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = in_target();
         let port = free_port();
         let mut run = Command::new("chirp_server");
         run.args(["-I", "127.0.0.1", "-u", "-", "-U", "1000000", "-p", &port.to_string(), "-r"]);
@@ -294,7 +305,7 @@ impl StockServer {
     /// and then one reads half of it, and then it never comes right.
     pub(crate) fn with_quota(prepare: impl Fn(&Path)) -> (Self, TempDir) {
         wait_for(|| {
-            let tree = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let tree = in_target();
             prepare(tree.path());
             let server = Self::start(tree.path(), &["-Q", "1M"]);
             let mut client = server.stranger();
